@@ -1,0 +1,79 @@
+# `make` alone prints this list. Everything installed is pinned by hash in the lock files.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.SUFFIXES:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q install --root-user-action=ignore
+COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url pyproject.toml
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: serve
+serve: $(VENV)/.runtime ## install what is missing and start the platform on .veza/
+	@exec $(VENV)/bin/veza serve
+
+.PHONY: test
+test: lint ## every check and test that needs nothing but Python packages
+	$(VENV)/bin/pytest -m "not debian"
+
+.PHONY: lint
+lint: $(VENV)/.development ## style, types and import rules
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+.PHONY: test-all
+test-all: test test-debian ## the same, and what needs Debian packages
+
+# Asked first, because pytest calls "no test" an error.
+.PHONY: test-debian
+test-debian: $(VENV)/.development
+	@$(VENV)/bin/pytest -m debian --collect-only >/dev/null 2>&1; found=$$?; \
+	case $$found in \
+	5) echo "No test needs Debian packages." ;; \
+	*) $(VENV)/bin/pytest -m debian ;; \
+	esac
+
+.PHONY: bench
+bench: $(VENV)/.development ## measure; figures go to benchmarks/results/
+	$(VENV)/bin/python -m benchmarks
+
+.PHONY: format
+format: $(VENV)/.development ## lay out the code as the checks want it
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+.PHONY: lock
+lock: $(VENV)/bin/python ## resolve the dependencies anew
+	@test -x $(VENV)/bin/uv || $(PIP) "uv>=0.13"
+	$(COMPILE) --upgrade --extra build -o requirements.lock
+	$(COMPILE) --upgrade --extra build --extra dev --extra bench -c requirements.lock -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## remove the virtual environment and caches; data in .veza/ stays
+	rm -rf $(VENV) build *.egg-info .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Python 3.11 is needed; install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Making $(VENV)"
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what requirements.lock pins (the first time a minute or two)"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing what requirements-dev.lock pins"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,222 @@
+"""A small server that speaks `veza.v1` for the client's tests, and can be told to misbehave."""
+
+import asyncio
+import contextlib
+import http
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+Command = dict[str, Any]
+USER = {"id": "11111111-1111-4111-8111-111111111111", "username": "ada"}
+
+
+class Refusal(Exception):
+    """A command answered by an error frame."""
+
+    def __init__(self, code: str, **more: Any) -> None:
+        super().__init__(code)
+        self.error = {"code": code, "message": code.lower(), **more}
+
+
+class Peer:
+    """`on_command` sees each command first; when it returns True the peer does nothing more with it.
+
+    `shape_page` may change a page before it is sent. `refusals` are HTTP statuses for the next upgrades.
+    """
+
+    def __init__(self, page_size: int = 500) -> None:
+        self.page_size = page_size
+        self.logs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.stored: dict[tuple[str, str], dict[str, Any]] = {}
+        self.subscribed: dict[str, set[ServerConnection]] = defaultdict(set)
+        self.sockets: set[ServerConnection] = set()
+        self.connections = 0
+        self.tokens: list[str] = []
+        self.commands: list[Command] = []
+        self.refusals: list[int] = []
+        self.on_command: Callable[[ServerConnection, Command], Awaitable[bool]] | None = None
+        self.shape_page: Callable[[dict[str, Any]], None] | None = None
+        self.changed = asyncio.Condition()
+        self._server: Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._server = await serve(
+            self._session, "127.0.0.1", 0, process_request=self._upgrade, compression=None, close_timeout=1
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close(close_connections=True)
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that a command or a connection brings about."""
+        async with self.changed:
+            await self.changed.wait_for(condition)
+
+    # What tests do to the client.
+
+    async def say(self, room_id: str, content: str) -> dict[str, Any]:
+        """Somebody writes."""
+        event = self.append(room_id, content)
+        await self.broadcast(room_id, event)
+        return event
+
+    def append(self, room_id: str, content: str, client_msg_id: str | None = None) -> dict[str, Any]:
+        """Store without telling anybody."""
+        return self.record(room_id, "message", content=content, client_msg_id=client_msg_id)
+
+    def record(self, room_id: str, kind: str, **more: Any) -> dict[str, Any]:
+        log = self.logs[room_id]
+        event = {
+            "type": kind,
+            "room_id": room_id,
+            "seq": len(log) + 1,
+            "id": str(uuid.uuid4()),
+            "sender": USER,
+            "created_at": now(),
+            **more,
+        }
+        log.append(event)
+        return event
+
+    async def broadcast(self, room_id: str, event: dict[str, Any]) -> None:
+        for socket in list(self.subscribed[room_id]):
+            await tell(socket, event)
+
+    async def tell_all(self, frame: dict[str, Any]) -> None:
+        for socket in list(self.sockets):
+            await tell(socket, frame)
+
+    def cut(self) -> None:
+        """Every connection is gone without a word."""
+        for socket in list(self.sockets):
+            socket.transport.abort()
+
+    async def close_all(self, code: int, reason: str = "") -> None:
+        for socket in list(self.sockets):
+            await socket.close(code, reason)
+
+    # What the server does by itself.
+
+    async def _upgrade(self, socket: ServerConnection, request: Request) -> Response | None:
+        self.tokens.append(request.path.partition("token=")[2])
+        if self.refusals:
+            return socket.respond(http.HTTPStatus(self.refusals.pop(0)), "refused\n")
+        return None
+
+    async def _session(self, socket: ServerConnection) -> None:
+        self.sockets.add(socket)
+        self.connections += 1
+        await self._notify()
+        try:
+            await tell(
+                socket,
+                {
+                    "type": "welcome",
+                    "session_id": f"session-{self.connections}",
+                    "user": USER,
+                    "server_time": now(),
+                    "heartbeat_s": 25,
+                    "limits": {"message_chars": 4000, "frame_bytes": 65536, "messages_per_minute": 60},
+                },
+            )
+            async for text in socket:
+                command = json.loads(text)
+                self.commands.append(command)
+                if self.on_command is None or not await self.on_command(socket, command):
+                    await self.answer(socket, command)
+                await self._notify()
+        except ConnectionClosed:
+            pass  # the tests cut connections on purpose
+        finally:
+            self.sockets.discard(socket)
+            for members in self.subscribed.values():
+                members.discard(socket)
+
+    async def answer(self, socket: ServerConnection, command: Command) -> None:
+        """Do what the protocol says for one command."""
+        try:
+            data, after = self._perform(socket, command)
+        except Refusal as refusal:
+            await tell(socket, {"type": "error", "id": command.get("id"), "error": refusal.error})
+            return
+        await tell(socket, {"type": "reply", "id": command["id"], "data": data})
+        if after is not None:
+            await self.broadcast(after["room_id"], after)
+
+    def _perform(self, socket: ServerConnection, command: Command) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        room_id = command.get("room_id", "")
+        match command["type"]:
+            case "join_room":
+                return self._join(socket, room_id, command.get("last_seq")), None
+            case "leave_room":
+                self.subscribed[room_id].discard(socket)
+                return {}, None
+            case "send_message":
+                return self.store(room_id, command["content"], command["client_msg_id"])
+            case "get_history":
+                return {"messages": self.logs[room_id][-command["limit"] :], "has_more": False}, None
+            case "get_members":
+                member = {"user": USER, "role": "owner", "presence": "online", "last_read_seq": 0}
+                return {"members": [member]}, None
+            case "ping" | "typing" | "mark_read" | "set_presence":
+                return {"server_time": now()}, None
+            case _:
+                raise Refusal("UNKNOWN_COMMAND")
+
+    def store(self, room_id: str, content: str, client_msg_id: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        key = (room_id, client_msg_id)
+        if key in self.stored:
+            return {**self.stored[key], "duplicate": True}, None
+        event = self.append(room_id, content, client_msg_id)
+        self.stored[key] = {"message_id": event["id"], "seq": event["seq"], "created_at": event["created_at"]}
+        return {**self.stored[key], "duplicate": False}, event
+
+    def _join(self, socket: ServerConnection, room_id: str, last_seq: int | None) -> dict[str, Any]:
+        log = self.logs[room_id]
+        if last_seq is not None and last_seq > len(log):
+            raise Refusal("INVALID_ARGUMENT")
+        later = [] if last_seq is None else log[last_seq:]
+        events, has_more = later[: self.page_size], len(later) > self.page_size
+        if not has_more:
+            self.subscribed[room_id].add(socket)
+        page = {
+            "room_id": room_id,
+            "seq": len(log),
+            "events": list(events),
+            "recovered": last_seq is not None,
+            "has_more": has_more,
+        }
+        if self.shape_page is not None:
+            self.shape_page(page)
+        return page
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+
+async def tell(socket: ServerConnection, frame: dict[str, Any]) -> None:
+    with contextlib.suppress(ConnectionClosed):  # cut by the test; the log has it
+        await socket.send(json.dumps(frame))
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,114 @@
+"""Ray from the outside: start it, start the Supervisor, watch it, stop it all."""
+
+import asyncio
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from veza.actors.refs import NAMESPACE, SUPERVISOR, ActorGone, SupervisorRef
+from veza.actors.supervisor import Supervisor
+from veza.config import Settings
+from veza.errors import StartupError
+
+log = logging.getLogger(__name__)
+
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+WATCH_S = 1.0
+
+
+def start_ray(settings: Settings, run_dir: Path) -> None:
+    """Start a Ray of our own on this machine, or join the one at `RAY_ADDRESS`. Takes about 4 s.
+
+    Raises StartupError with Ray's reason when it cannot.
+    """
+    # Dead actors are remembered for `ray list actors`; a long-lived cluster should not grow with them.
+    os.environ.setdefault("RAY_maximum_gcs_destroyed_actor_cached_count", "100")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Batches of some hundred KB go inside the call; the object store costs more than the copy.
+    os.environ.setdefault("RAY_max_direct_call_object_size", str(1024 * 1024))
+    try:
+        if settings.ray_address:
+            ray.init(address=settings.ray_address, namespace=NAMESPACE, log_to_driver=False)
+            return
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            num_cpus=max(2, settings.room_shards + settings.gateways + 1),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            _temp_dir=str(_temp_dir(run_dir)),
+        )
+    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
+        raise StartupError(f"Ray cannot start: {error}".splitlines()[0]) from error
+
+
+def _temp_dir(run_dir: Path) -> Path:
+    """A short folder of this data directory alone: Ray's socket paths must stay below 107 bytes."""
+    digest = hashlib.sha256(str(run_dir.resolve()).encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"veza-ray-{os.getuid()}-{digest}"
+
+
+def stop_ray() -> None:
+    ray.shutdown()
+
+
+class Cluster:
+    """The actors of this platform, through their Supervisor."""
+
+    def __init__(self, settings: Settings, gateway_class: type) -> None:
+        self._settings = settings
+        self._gateway_class = gateway_class
+
+    @classmethod
+    async def launch(
+        cls, settings: Settings, gateway_class: type, on_step: Callable[[str], None] = lambda _: None
+    ) -> "Cluster":
+        """Start the Supervisor, shards and gateways; returns when they take requests."""
+        cluster = cls(settings, gateway_class)
+        on_step("Supervisor, room shards, gateways")
+        await cluster._ensure()
+        return cluster
+
+    async def _ensure(self) -> dict[str, Any]:
+        handle = (
+            ray.remote(Supervisor)
+            .options(
+                name=SUPERVISOR,
+                namespace=NAMESPACE,
+                lifetime="detached",
+                get_if_exists=True,
+                num_cpus=0,
+                max_restarts=-1,
+                max_concurrency=100,
+            )
+            .remote(self._settings, self._gateway_class)
+        )
+        state: dict[str, Any] = await SupervisorRef(handle).call("ensure")
+        return state
+
+    async def watch(self) -> None:
+        """Keep the Supervisor going until cancelled: Ray restarts its process, this makes it take over again."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await self._ensure()
+            except ActorGone:
+                log.warning("supervisor lost; asking again")
+
+    async def state(self) -> dict[str, Any]:
+        return await self._ensure()
+
+    async def drain(self, timeout: float) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await SupervisorRef().call("drain", timeout)
+        except (ActorGone, TimeoutError) as error:
+            log.warning("drain cut short", extra={"reason": type(error).__name__})

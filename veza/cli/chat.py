@@ -1,0 +1,205 @@
+"""`veza chat`: a terminal client."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import CancelledError
+from typing import Any
+
+import click
+import msgspec
+
+from veza.cli.chat_session import ChatSession
+from veza.cli.chat_text import Line, harmless, plain
+from veza.cli.chat_tokens import TokenFile, token_file
+from veza.client import Account, Chat, Client, ClientError, RateLimited, Tokens, Unauthenticated
+from veza.errors import StartupError
+
+# How long a pipe waits, after its last line was stored, to see that line come back.
+_ECHO_S = 5.0
+
+EPILOG = """\b
+Examples:
+  veza chat --register --username ada --email ada@example.org
+                                    make an account and start talking
+  veza chat --email ada@example.org --remember
+                                    sign in once; later only: veza chat
+  veza chat --room Band             straight into a room
+  echo "hi all" | veza chat --room Band --plain
+                                    send lines from a script
+  veza chat --room Band --plain --follow </dev/null
+                                    print what is said until Ctrl-C
+  veza chat --exec /rooms --exec "/open Band" --exec /members
+                                    run commands and leave
+
+\b
+In the chat: /rooms /public /create NAME /dm USER_ID /open N /join ID /leave /invite USER_ID
+/members /who /history [N] /me /help /quit; all other lines are messages.
+A message is shown as sent when it is stored; a cut connection comes back by itself
+and nothing is lost or sent twice."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line, as given."""
+
+    url: str
+    username: str | None
+    email: str | None
+    register: bool
+    password_stdin: bool
+    remember: bool
+    room: str | None
+    plain: bool
+    follow: bool
+    commands: tuple[str, ...]
+
+    @property
+    def interactive(self) -> bool:
+        return not (self.plain or self.commands or self.follow)
+
+
+@click.command(epilog=EPILOG)
+@click.option("--url", envvar="VEZA_URL", default="http://localhost:8080", show_default=True, help="The server.")
+@click.option("--email", help="Sign in with this address (asked for when missing).")
+@click.option("--register", is_flag=True, help="Make the account first; needs --username and --email.")
+@click.option("--username", help="The new account's name.")
+@click.option("--password-stdin", is_flag=True, help="The first line of standard input is the password.")
+@click.option("--remember", is_flag=True, help="Keep the sign-in for the next time, in your configuration folder.")
+@click.option("--room", help="Open this room at once: an id, or the name of one of yours.")
+@click.option("--plain", is_flag=True, help="No screen: send the lines of standard input, print what comes.")
+@click.option("--follow", is_flag=True, help="After the last line or command, go on printing.")
+@click.option("--exec", "commands", multiple=True, help="Run a /command (or send a line) and leave; repeatable.")
+def chat(**given: Any) -> None:
+    """Chat in the terminal."""
+    options = msgspec.convert(given, Options)
+    if options.register and not (options.username and options.email):
+        raise click.UsageError("--register needs --username and --email.")
+    if options.interactive and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("There is no terminal here: use --plain or --exec.")
+    try:
+        with token_file() as file:
+            if file is None and options.remember:
+                raise StartupError("Another `veza chat` keeps the sign-in; close it or leave out --remember.")
+            asyncio.run(_chat(options, file))
+    except ClientError as error:
+        wait = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
+        fields = "".join(f" {field}: {message}." for field, message in error.details)
+        raise StartupError(harmless(f"{error.message}{fields}{wait}")) from error
+    except KeyboardInterrupt:
+        click.echo("", err=True)
+
+
+async def _chat(options: Options, file: TokenFile | None) -> None:
+    url = options.url.rstrip("/")
+    known = file.get(url) if file is not None and not options.register else None
+    if known is not None and options.email not in (None, known.email):
+        known = None
+    email = known.email if known is not None else options.email
+
+    def keep(tokens: Tokens | None) -> None:
+        if file is not None and email is not None and (options.remember or known is not None):
+            file.put(url, email, tokens)
+
+    async with Client(url, tokens=known.tokens if known else None, on_tokens=keep) as veza:
+        me = await _resume(veza) if known is not None else None
+        if me is None:
+            email = email or click.prompt("E-mail")
+            me = await _sign_in(veza, options, email)
+        async with veza.connect() as connection:
+            await _talk(veza, connection, me, options)
+
+
+async def _talk(veza: Client, connection: Chat, me: Account, options: Options) -> None:
+    if not options.interactive:
+        async with ChatSession(veza, connection, me, _print, _nothing) as session:
+            await session.until_ended(_run_plain(session, options))
+        return
+    from veza.cli.chat_screen import Screen  # prompt_toolkit takes its time to load
+
+    screen = Screen()
+    async with ChatSession(veza, connection, me, screen.show, screen.redraw) as session:
+        await session.handle(f"/open {options.room}" if options.room else "/rooms")
+        await session.until_ended(screen.converse(session))
+
+
+async def _resume(veza: Client) -> Account | None:
+    """Who the kept tokens belong to; None when they are good no more."""
+    try:
+        return await veza.me()
+    except Unauthenticated:
+        return None
+
+
+async def _sign_in(veza: Client, options: Options, email: str) -> Account:
+    if options.password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=options.register)
+    else:
+        raise StartupError("There is no terminal to ask for the password; give --password-stdin.")
+    if options.register:
+        return await veza.register(options.username or "", email, password)
+    return await veza.login(email, password)
+
+
+async def _run_plain(session: ChatSession, options: Options) -> None:
+    if options.room is not None:
+        await session.open(options.room)
+    for command in options.commands:
+        if not await session.execute(command):
+            return
+    if not options.commands:
+        await _send_lines(session)
+    if options.follow:
+        await asyncio.Event().wait()
+
+
+async def _send_lines(session: ChatSession) -> None:
+    """Everything on standard input is a message: text from a pipe must not turn into commands."""
+    seq = 0
+    async for line in _lines():
+        if line.strip():
+            seq = await _say_patiently(session, line.rstrip("\r\n"))
+    if seq:
+        async with asyncio.timeout(_ECHO_S):
+            await session.until_shown(seq)
+
+
+async def _say_patiently(session: ChatSession, line: str) -> int:
+    while True:
+        try:
+            return await session.say(line)
+        except RateLimited as error:
+            await asyncio.sleep(error.retry_after or 1.0)
+
+
+async def _lines() -> AsyncIterator[str]:
+    """Standard input by a thread of its own: files and pipes alike, and no wait for it at the end."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str | None] = asyncio.Queue(maxsize=16)
+
+    def hand_over(line: str | None) -> bool:
+        waiting = lines.put(line)
+        try:
+            asyncio.run_coroutine_threadsafe(waiting, loop).result()
+        except (RuntimeError, CancelledError):
+            waiting.close()
+            return False  # the chat ended first
+        return True
+
+    def read() -> None:
+        if all(hand_over(line) for line in sys.stdin):
+            hand_over(None)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    while (line := await lines.get()) is not None:
+        yield line
+
+
+def _print(line: Line) -> None:
+    click.echo(plain(line))
+
+
+def _nothing() -> None:
+    """Plain output has no status line."""

@@ -1,0 +1,96 @@
+"""From a declared route to the function Sanic calls: authenticate, read, call, answer.
+
+Whatever depends on the route alone is worked out here, once, when the application is made.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from sanic.response import HTTPResponse
+
+from veza.errors import PermissionDenied, Unauthenticated
+from veza.http.context import Context
+from veza.http.envelope import Reply, reply, success
+from veza.http.inputs import body_reader, parse_query, query_reader, read_segment
+from veza.http.request import Request
+from veza.http.responses import error_response
+from veza.http.routing import Auth, Route
+from veza.http.services import Services
+from veza.realtime.principal import Principal
+
+Endpoint = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
+
+
+def bind(route: Route, services: Services) -> Endpoint:
+    """The endpoint of a route. It answers every error itself; only cancellation leaves it."""
+    handler = route.handler
+    status = route.status
+    secured = route.auth is not Auth.NONE
+    read_arguments = _argument_reader(route)
+
+    async def endpoint(request: Request, **segments: str) -> HTTPResponse | None:
+        try:
+            ctx = Context(request, services)
+            if secured:
+                ctx.caller = request.caller = await authenticate(request, services, route)
+            result = await handler(ctx, **read_arguments(request, segments))
+            if request.responded:
+                return None
+            if isinstance(result, HTTPResponse):
+                return result
+            return reply(result, status) if isinstance(result, Reply) else success(result, status)
+        except Exception as error:
+            # The edge: every error becomes an answer here.
+            return error_response(request, error)
+
+    return endpoint
+
+
+def _argument_reader(route: Route) -> Callable[[Request, dict[str, str]], dict[str, Any]]:
+    segment_types = tuple(route.segments.items())
+    read_query = query_reader(route.query.type) if route.query else None
+    read_body = body_reader(route.body.type) if route.body else None
+    body_required = route.body is not None and route.body.required
+
+    def read(request: Request, segments: dict[str, str]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {name: read_segment(segments[name], kind) for name, kind in segment_types}
+        raw_query = request.raw_query
+        if raw_query or read_query:
+            pairs = parse_query(raw_query) if raw_query else []
+            if read_query:
+                arguments["query"] = read_query(pairs)
+        if read_body and (body_required or request.body):
+            arguments["body"] = read_body(request.body, request.header("content-type"))
+        return arguments
+
+    return read
+
+
+async def authenticate(request: Request, services: Services, route: Route) -> Principal | None:
+    """The caller, checked against what the route asks.
+
+    Raises Unauthenticated, Banned, or PermissionDenied for too low a role or an API key without the scope.
+    """
+    token = credential(request)
+    if token is None:
+        if route.auth is Auth.OPTIONAL:
+            return None
+        raise Unauthenticated
+    caller = await services.authenticator.access(token)
+    least = route.auth.role
+    if least is not None and not caller.role.includes(least):
+        raise PermissionDenied
+    if ("read" if route.method == "GET" else "write") not in caller.scopes:
+        raise PermissionDenied("This API key does not have the scope that asks for.")
+    return caller
+
+
+def credential(request: Request) -> str | None:
+    """The access token or API key the request presents, if any."""
+    header = request.header("authorization")
+    if header is None:
+        return request.header("x-api-key")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated
+    return token.strip()

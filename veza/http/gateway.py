@@ -1,0 +1,148 @@
+"""The Gateway actor: Sanic on a shared port, and this process's side of the shards."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from veza.actors.tasks import Life, TaskSet
+from veza.config import Settings
+from veza.errors import RateLimited, Unavailable
+from veza.http.api import auth, chat_token, conversations, sessions, system, users
+from veza.http.app import create_app, mount_socket, start_server, stop_server
+from veza.http.auth import Authenticator
+from veza.http.hub import Hub
+from veza.http.links import ShardLinks
+from veza.http.room_reads import RoomReads
+from veza.http.services import Services
+from veza.http.sockets import Sockets
+from veza.http.tokens import Tokens
+from veza.logs import setup_logging
+from veza.realtime import commands as c
+from veza.storage.cache import open_cache
+from veza.storage.control_log import ControlEvent, ControlReader
+from veza.storage.database import open_pool
+
+log = logging.getLogger(__name__)
+
+RESOURCES = [module.resource for module in (system, auth, sessions, users, chat_token, conversations)]
+
+POOL_SIZE = 8
+# Requests in progress when a drain begins have this long to finish.
+REQUESTS_S = 2.0
+
+
+class RoomCommands:
+    """What REST handlers do with rooms: commands to shards, and reads."""
+
+    def __init__(self, links: ShardLinks, reads: RoomReads, sockets: Sockets) -> None:
+        self.reads = reads
+        self._links = links
+        self._sockets = sockets
+
+    async def ask(self, make: Callable[[int], c.ShardCommand], room_id: UUID) -> Any:
+        """The decoded answer of the room's shard. Raises what it refused with."""
+        return await self._links.ask(make, room_id)
+
+    def spend_message(self, user_id: UUID) -> None:
+        """Raises RateLimited when the user writes too fast, by REST and sockets together."""
+        wait = self._sockets.limits.take(user_id, asyncio.get_running_loop().time())
+        if wait:
+            raise RateLimited("You are writing too fast.", wait)
+
+
+class Gateway:
+    """Methods without an underscore are called by other actors."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        setup_logging(settings, name)
+        self.name = name
+        self._settings = settings
+        self._life = Life()
+        self._tasks = TaskSet(name, self._life.fail)
+        self._work = TaskSet(name)  # one failed command must not end the gateway
+        self._hub: Hub | None = None
+        self._sockets: Sockets | None = None
+        self._services: Services | None = None
+        self._server: Any = None
+
+    async def start(self) -> None:
+        """Open everything, then the port. Raises Unavailable when PostgreSQL cannot be reached."""
+        settings = self._settings
+        pool = await open_pool(settings.database_url, size=POOL_SIZE, name=self.name)
+        control = ControlReader(settings.database_url, self._on_control)
+        authenticator = Authenticator(pool, Tokens(settings.jwt_secret), fresh=lambda: control.fresh)
+        services = Services(settings=settings, pool=pool, authenticator=authenticator)
+        services.cache = open_cache(settings.redis_url)
+        hub = Hub(pool, self._work, self.name)
+        reads = RoomReads(pool, hub.links)
+        sockets = Sockets(settings, hub, reads, authenticator=authenticator, pool=pool, tasks=self._work)
+        services.rooms = RoomCommands(hub.links, reads, sockets)
+        services.health.register("chat", self._check_chat, vital=True)
+        self._hub, self._sockets, self._services = hub, sockets, services
+        self._tasks.start(control.run(), "control log")
+        self._tasks.start(hub.links.sweep_forever(), "unanswered commands")
+        self._tasks.start(sockets.sweep_forever(), "sockets")
+        app = create_app(services, RESOURCES)
+        mount_socket(app, sockets.upgrade)
+        self._server = await start_server(app, listen(settings))
+        services.health.ready = True
+
+    async def _on_control(self, event: ControlEvent) -> None:
+        if self._services is not None and self._sockets is not None:
+            await self._services.authenticator.on_control(event)
+            await self._sockets.on_control(event)
+
+    async def _check_chat(self) -> dict[str, object]:
+        if self._hub is None or not self._hub.links.router.complete:
+            raise Unavailable("Not every room has an owner yet.")
+        return {"rooms": len(self._hub.rooms)}
+
+    # -- called by shards ------------------------------------------------------------------------------------
+
+    async def deliver(self, data: bytes) -> None:
+        if self._hub is not None:
+            await self._hub.deliver(data)
+
+    # -- called by the Supervisor ----------------------------------------------------------------------------
+
+    async def set_map(self, version: int, owners: Mapping[int, str | None]) -> None:
+        if self._hub is not None:
+            self._hub.links.set_map(version, owners)
+
+    async def ping(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "pid": os.getpid(),
+            "sockets": 0 if self._sockets is None else len(self._sockets),
+            "rooms": 0 if self._hub is None else len(self._hub.rooms),
+            "waiting": 0 if self._hub is None else self._hub.links.router.waiting,
+        }
+
+    async def lifeline(self) -> None:
+        await self._life.wait()
+
+    async def drain(self) -> None:
+        """Not ready any more; sockets told to come back; requests finished; port closed."""
+        if self._services is not None and self._sockets is not None:
+            self._services.health.draining = True
+            await self._sockets.drain()
+            await stop_server(self._server, REQUESTS_S)
+            await self._services.pool.close()
+        await self._work.close()
+        await self._tasks.close()
+        self._life.end()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket on the port that all gateways of this machine share."""
+    sock = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind((settings.host, settings.port))
+    sock.listen(4096)
+    sock.setblocking(False)
+    return sock

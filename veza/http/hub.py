@@ -1,0 +1,262 @@
+"""What this gateway follows: rooms with the sockets in them, and users with their sockets.
+
+A shard knows gateways; the hub knows sockets. It writes each batch of a room as the same bytes to each socket, and
+keeps one gapless order a room whatever happens to shards (`realtime.feed`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from veza import metrics
+from veza.actors.tasks import TaskSet
+from veza.errors import VezaError
+from veza.http.links import ShardLinks
+from veza.http.websocket import WebSocket
+from veza.realtime import commands as c
+from veza.realtime import protocol
+from veza.realtime.events import wire
+from veza.realtime.feed import RoomFeed
+from veza.realtime.frames import CloseCode
+from veza.realtime.partition import partition_of
+from veza.storage import room_log
+from veza.storage.database import UNREACHABLE
+
+log = logging.getLogger(__name__)
+
+# Fan-out gives the loop a turn this often, so that a room of thousands does not delay everyone else.
+SLICE_S = 0.004
+SLICE_SOCKETS = 64
+CATCH_UP_EVENTS = 500
+RETRY_S = 0.25
+# A joiner that gets more than this while its page is read asks for another page instead.
+JOINER_BYTES = 1024 * 1024
+
+
+class Joiner:
+    """A socket whose page is being read: what arrives meanwhile stands behind the page."""
+
+    __slots__ = ("buffered", "size", "user_id")
+
+    def __init__(self, user_id: UUID) -> None:
+        self.user_id = user_id
+        self.buffered: list[bytes] = []
+        self.size = 0
+
+
+class RoomEntry:
+    """A followed room. `sockets` get everything; `joiners` will; `pending` joins are at the shard."""
+
+    __slots__ = ("feed", "joiners", "pending", "sockets", "waiting")
+
+    def __init__(self) -> None:
+        self.feed = RoomFeed()
+        self.sockets: dict[WebSocket, UUID] = {}  # socket → its user
+        self.joiners: dict[WebSocket, Joiner] = {}
+        self.pending = 0
+        self.waiting: list[Callable[[], None]] = []  # joins that wait until the feed has caught up
+
+    @property
+    def deserted(self) -> bool:
+        return not (self.sockets or self.joiners or self.waiting or self.pending)
+
+
+class Hub:
+    """`deliver` takes what the shards send, one batch after another."""
+
+    def __init__(self, pool: Any, tasks: TaskSet, name: str) -> None:
+        self.links = ShardLinks(name, tasks, self._moved)
+        self.rooms: dict[UUID, RoomEntry] = {}
+        self.users: dict[UUID, dict[WebSocket, str]] = {}  # user → socket → status it chose
+        self._pool = pool
+        self._tasks = tasks
+        self._turn = asyncio.Lock()
+
+    # -- from the shards -------------------------------------------------------------------------------------
+
+    async def deliver(self, data: bytes) -> None:
+        batch = c.decode_deliveries(data)
+        async with self._turn:
+            for item in batch.items:
+                match item:
+                    case c.Events():
+                        entry = self.rooms.get(item.room_id)
+                        if entry is not None:
+                            await self._pass_on(item.room_id, entry, entry.feed.accept(item.first_seq, item.frames))
+                    case c.Answer() | c.Refusal():
+                        self.links.answered(item)
+                    case c.Subscribed():
+                        self._subscribed(item)
+                    case c.Transient():
+                        self._transient(item.room_id, item.frame, item.but)
+                    case c.NotOwner():
+                        self.links.not_owned(batch.shard, item.refs)
+                    case c.MemberGone():
+                        self._member_gone(item.room_id, item.user_id)
+                    case c.PresenceChanged():
+                        self._presence_changed(item)
+                    case c.Lagged():
+                        self._resubscribe([room for room in self.rooms if self.links.router.owner(room) == batch.shard])
+
+    async def _pass_on(self, room_id: UUID, entry: RoomEntry, frames: Sequence[bytes]) -> None:
+        if not frames:
+            if entry.feed.wanted is not None:
+                self._catch_up(room_id, entry)
+            return
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        for joiner in entry.joiners.values():
+            joiner.buffered.append(data)
+            joiner.size += len(data)
+        metrics.DELIVERED_FRAMES.inc(len(frames) * len(entry.sockets))
+        now = asyncio.get_running_loop().time
+        until = now() + SLICE_S
+        # A copy, for sockets come and go while the loop has its turns.
+        for index, socket in enumerate(list(entry.sockets)):
+            if socket.lagging_since is None and not socket.closing:
+                socket.write(data)
+            else:
+                socket.send(data)
+            if index % SLICE_SOCKETS == SLICE_SOCKETS - 1 and now() > until:
+                await asyncio.sleep(0)
+                until = now() + SLICE_S
+
+    def _subscribed(self, item: c.Subscribed) -> None:
+        entry = self.rooms.get(item.room_id)
+        if entry is not None and entry.feed.subscribed(item.seq):
+            self._catch_up(item.room_id, entry)
+        self.links.answered(item)
+
+    def _transient(self, room_id: UUID, frame: bytes, but: UUID | None) -> None:
+        entry = self.rooms.get(room_id)
+        if entry is None:
+            return
+        for socket, user_id in entry.sockets.items():
+            # Transient frames may be dropped, and for a reader that lags they are.
+            if user_id != but and socket.lagging_since is None:
+                socket.send(frame)
+
+    def _member_gone(self, room_id: UUID, user_id: UUID | None) -> None:
+        entry = self.rooms.get(room_id)
+        if entry is None:
+            return
+        for socket in [s for s, user in entry.sockets.items() if user_id in (None, user)]:
+            self.leave(socket, room_id)
+        for socket in [s for s, joiner in entry.joiners.items() if user_id in (None, joiner.user_id)]:
+            self.leave(socket, room_id)
+
+    def _presence_changed(self, item: c.PresenceChanged) -> None:
+        for room_id in item.room_ids:
+            if room_id in self.rooms:
+                event = {
+                    "type": "presence",
+                    "room_id": room_id,
+                    "user_id": item.user_id,
+                    "status": item.status,
+                }
+                self._transient(room_id, protocol.frame(event), item.user_id)
+
+    # -- following rooms -------------------------------------------------------------------------------------
+
+    def entry(self, room_id: UUID) -> RoomEntry:
+        found = self.rooms.get(room_id)
+        if found is None:
+            found = self.rooms[room_id] = RoomEntry()
+        return found
+
+    def leave(self, socket: WebSocket, room_id: UUID) -> None:
+        entry = self.rooms.get(room_id)
+        if entry is None:
+            return
+        entry.sockets.pop(socket, None)
+        entry.joiners.pop(socket, None)
+        self.release(room_id, entry)
+
+    def release(self, room_id: UUID, entry: RoomEntry) -> None:
+        """Stop following a room that nobody is in."""
+        if entry.deserted and self.rooms.get(room_id) is entry:
+            del self.rooms[room_id]
+            self.links.send(c.Unsubscribe(room_id), room_id)
+
+    def _moved(self, partitions: set[int]) -> None:
+        self._resubscribe([room for room in self.rooms if partition_of(room) in partitions])
+        for user_id in self.users:
+            if partition_of(user_id) in partitions:
+                self.attend(user_id, again=True)
+
+    def _resubscribe(self, room_ids: list[UUID]) -> None:
+        for room_id in room_ids:
+            self._subscribe(room_id, self.rooms[room_id])
+
+    def _subscribe(self, room_id: UUID, entry: RoomEntry) -> None:
+        def handle(answer: c.Answer | c.Subscribed | VezaError) -> None:
+            if not isinstance(answer, VezaError) or self.rooms.get(room_id) is not entry:
+                return
+            if answer.code == "room_not_found":
+                self._member_gone(room_id, None)
+            else:
+                self._tasks.start(self._subscribe_later(room_id, entry), "subscribe")
+
+        if entry.feed.last_seq is not None:
+            self.links.request(lambda ref: c.Subscribe(ref, room_id), room_id, handle)
+
+    async def _subscribe_later(self, room_id: UUID, entry: RoomEntry) -> None:
+        await asyncio.sleep(RETRY_S)
+        if self.rooms.get(room_id) is entry:
+            self._subscribe(room_id, entry)
+
+    def _catch_up(self, room_id: UUID, entry: RoomEntry) -> None:
+        self._tasks.start(self._read_missing(room_id, entry), "catch up")
+
+    async def _read_missing(self, room_id: UUID, entry: RoomEntry) -> None:
+        """Read what the feed lacks from the log and pass it on, page by page."""
+        feed = entry.feed
+        while feed.wanted is not None and self.rooms.get(room_id) is entry:
+            start = feed.last_seq or 0
+            try:
+                events = await room_log.read_after(self._pool, room_id, start, CATCH_UP_EVENTS)
+            except UNREACHABLE as error:
+                log.warning("catch-up waits", extra={"reason": type(error).__name__})
+                await asyncio.sleep(RETRY_S)
+                continue
+            async with self._turn:
+                frames = [protocol.frame(wire(event)) for event in events]
+                await self._pass_on(room_id, entry, feed.caught_up(start + 1, frames))
+            if not events:
+                await asyncio.sleep(RETRY_S)
+        waiting, entry.waiting = entry.waiting, []
+        for resume in waiting:
+            resume()
+
+    # -- users -----------------------------------------------------------------------------------------------
+
+    def arrive(self, socket: WebSocket, user_id: UUID) -> None:
+        sockets = self.users.setdefault(user_id, {})
+        sockets[socket] = "online"
+        if len(sockets) == 1:
+            self.attend(user_id)
+
+    def depart(self, socket: WebSocket, user_id: UUID) -> None:
+        sockets = self.users.get(user_id)
+        if sockets is None or sockets.pop(socket, None) is None:
+            return
+        if not sockets:
+            del self.users[user_id]
+        self.attend(user_id)
+
+    def choose_status(self, socket: WebSocket, user_id: UUID, status: str) -> None:
+        """The status a socket chose; idle ones are `away`."""
+        sockets = self.users.get(user_id)
+        if sockets is not None and sockets.get(socket) not in (None, status):
+            sockets[socket] = status
+            self.attend(user_id)
+
+    def attend(self, user_id: UUID, *, again: bool = False) -> None:
+        statuses = self.users.get(user_id, {}).values()
+        status = next((s for s in ("invisible", "busy", "online", "away") if s in statuses), "online")
+        self.links.send(c.Attend(user_id, len(statuses), status, again), user_id)
+
+    def close_where(self, unwanted: Callable[[WebSocket], bool], code: CloseCode, reason: str) -> None:
+        for socket in [s for sockets in self.users.values() for s in sockets if unwanted(s)]:
+            socket.close(code, reason)

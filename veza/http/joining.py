@@ -1,0 +1,154 @@
+"""Joining a room with nothing missed: the page of earlier events, then, in one step, the live ones."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from veza.actors.tasks import TaskSet
+from veza.errors import InvalidArgument, Unauthenticated, Unavailable, VezaError
+from veza.http.hub import JOINER_BYTES, Hub, Joiner, RoomEntry
+from veza.http.session import Session
+from veza.realtime import commands as c
+from veza.realtime import protocol as p
+from veza.realtime.events import wire
+from veza.storage import room_log
+from veza.storage.database import UNREACHABLE
+
+
+class Pages:
+    """Pages of the log as JSON. Equal reads at the same time are one read: 5,000 sockets that reconnect to a room
+    ask for the same page.
+    """
+
+    def __init__(self, pool: Any, tasks: TaskSet) -> None:
+        self._pool = pool
+        self._tasks = tasks
+        self._reading: dict[tuple[UUID, int, int], asyncio.Task[msgspec.Raw]] = {}
+
+    async def read(self, room_id: UUID, after: int, limit: int) -> msgspec.Raw:
+        key = (room_id, after, limit)
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = self._reading[key] = self._tasks.start(self._read(*key), "page")
+            reading.add_done_callback(lambda _: self._reading.pop(key, None))
+        return await asyncio.shield(reading)
+
+    async def _read(self, room_id: UUID, after: int, limit: int) -> msgspec.Raw:
+        try:
+            events = await room_log.read_after(self._pool, room_id, after, limit)
+        except UNREACHABLE as error:
+            raise Unavailable() from error
+        return msgspec.Raw(p.json([wire(event) for event in events]))
+
+
+class Joining:
+    """The `join_room` command."""
+
+    def __init__(self, hub: Hub, pages: Pages, tasks: TaskSet) -> None:
+        self._hub = hub
+        self._pages = pages
+        self._tasks = tasks
+
+    def join(self, session: Session, command: p.JoinRoom) -> None:
+        """Raises Unauthenticated or InvalidArgument; everything else is answered later."""
+        if session.person is None:
+            raise Unauthenticated("Authenticate first.")
+        if command.last_seq is not None and command.last_seq < 0:
+            raise InvalidArgument("last_seq is not negative.", (("last_seq", "0 or more"),))
+        room_id, user_id = command.room_id, session.person.id
+        entry = self._hub.entry(room_id)
+        entry.pending += 1
+
+        def handle(answer: c.Answer | c.Subscribed | VezaError) -> None:
+            entry.pending -= 1
+            if isinstance(answer, c.Subscribed):
+                self._admitted(session, command, entry, answer.seq)
+            elif isinstance(answer, VezaError):
+                session.refuse(command.id, answer)
+            self._hub.release(room_id, entry)
+
+        self._hub.links.request(lambda ref: c.Join(ref, room_id, user_id), room_id, handle)
+
+    def _admitted(self, session: Session, command: p.JoinRoom, entry: RoomEntry, seq: int) -> None:
+        """The shard said yes; `seq` is stored. The feed may still lack events up to it."""
+        if session.socket.closing:
+            return
+        if entry.feed.wanted is not None:
+            entry.waiting.append(lambda: self._admitted(session, command, entry, seq))
+            return
+        head = max(seq, entry.feed.last_seq or 0)
+        last_seq = head if command.last_seq is None else command.last_seq
+        if last_seq > head:
+            error = InvalidArgument("last_seq is ahead of the room.", (("last_seq", f"at most {head}"),))
+            session.refuse(command.id, error)
+        elif last_seq == head:
+            self._enter(session, command.room_id, entry)
+            self._reply(session, command, head, msgspec.Raw(b"[]"), has_more=False)
+        else:
+            self._start_page(session, command, entry, last_seq, head)
+
+    def _start_page(self, session: Session, command: p.JoinRoom, entry: RoomEntry, last_seq: int, head: int) -> None:
+        # A socket that is in the room already must not see live events ahead of its page.
+        entry.sockets.pop(session.socket, None)
+        more = head - last_seq > p.PAGE_EVENTS
+        joiner = Joiner(session.person.id if session.person else UUID(int=0))
+        if not more:
+            entry.joiners[session.socket] = joiner
+        limit = min(head - last_seq, p.PAGE_EVENTS)
+        self._tasks.start(self._page(session, command, entry, joiner, (last_seq, limit, head)), "join page")
+
+    async def _page(
+        self, session: Session, command: p.JoinRoom, entry: RoomEntry, joiner: Joiner, span: tuple[int, int, int]
+    ) -> None:
+        last_seq, limit, head = span
+        socket = session.socket
+        try:
+            events = await self._pages.read(command.room_id, last_seq, limit)
+        except VezaError as error:
+            entry.joiners.pop(socket, None)
+            session.refuse(command.id, error)
+        else:
+            if last_seq + limit < head:
+                self._reply(session, command, head, events, has_more=True)
+            elif entry.joiners.get(socket) is not joiner:
+                # It left, was removed, or asked again meanwhile.
+                session.refuse(command.id, Unavailable("The join was overtaken; ask again."))
+            else:
+                self._switch(session, command, entry, joiner, (events, head))
+        self._hub.release(command.room_id, entry)
+
+    def _switch(
+        self, session: Session, command: p.JoinRoom, entry: RoomEntry, joiner: Joiner, page: tuple[msgspec.Raw, int]
+    ) -> None:
+        """From replay to live without a gap: the page, what came while it was read, and then everything."""
+        events, head = page
+        del entry.joiners[session.socket]
+        if session.socket.closing:
+            return
+        if joiner.size > JOINER_BYTES:
+            self._reply(session, command, head, events, has_more=True)
+            return
+        self._enter(session, command.room_id, entry)
+        self._reply(session, command, head, events, has_more=False)
+        if joiner.buffered:
+            session.socket.send(b"".join(joiner.buffered))
+
+    @staticmethod
+    def _enter(session: Session, room_id: UUID, entry: RoomEntry) -> None:
+        if session.person is not None:
+            entry.sockets[session.socket] = session.person.id
+        if room_id not in session.rooms:
+            session.rooms = (*session.rooms, room_id)
+
+    @staticmethod
+    def _reply(session: Session, command: p.JoinRoom, seq: int, events: msgspec.Raw, *, has_more: bool) -> None:
+        data = {
+            "room_id": command.room_id,
+            "seq": seq,
+            "events": events,
+            "recovered": command.last_seq is not None,
+            "has_more": has_more,
+        }
+        session.reply(command.id, p.json(data))

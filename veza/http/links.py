@@ -1,0 +1,151 @@
+"""A gateway's links to the shards: one outbox each, and answers matched to who waits for them."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from veza import errors
+from veza.actors.mailbox import Outbox
+from veza.actors.refs import ActorGone, ShardRef, SupervisorRef
+from veza.actors.tasks import TaskSet
+from veza.errors import Unavailable, VezaError
+from veza.realtime import commands as c
+from veza.realtime.routing import Answer, Router, Sends
+
+log = logging.getLogger(__name__)
+
+# A command that no shard answered for this long is given up; a failover takes a tenth of it.
+PATIENCE_S = 10.0
+ASK_AGAIN_S = 0.05
+SWEEP_S = 0.5
+
+AnswerHandler = Callable[[c.Answer | c.Subscribed | VezaError], None]
+
+
+class ShardLinks:
+    """Commands go out by `send` and `request`; `on_moved` is told which partitions changed hands."""
+
+    def __init__(self, name: str, tasks: TaskSet, on_moved: Callable[[set[int]], None]) -> None:
+        self.router = Router()
+        self._name = name
+        self._tasks = tasks
+        self._on_moved = on_moved
+        self._outboxes: dict[str, tuple[Outbox[c.ShardCommand], asyncio.Task[Any]]] = {}
+        self._supervisor = SupervisorRef()
+        self._asking: asyncio.Task[Any] | None = None
+
+    # -- out -------------------------------------------------------------------------------------------------
+
+    def send(self, command: c.ShardCommand, subject: UUID) -> None:
+        """Send what wants no answer; lost if the shard is."""
+        self._post(self.router.submit(command, subject))
+
+    def request(self, make: Callable[[int], c.ShardCommand], subject: UUID, handle: AnswerHandler) -> None:
+        """Send `make(ref)`; `handle` is called once, with an answer or an error."""
+
+        def resolve(answer: Answer | None) -> None:
+            handle(Unavailable() if answer is None else error_of(answer) if isinstance(answer, c.Refusal) else answer)
+
+        command = make(self.router.next_ref())
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        self._post(self.router.submit(command, subject, resolve, deadline))
+
+    async def ask(self, make: Callable[[int], c.ShardCommand], subject: UUID) -> Any:
+        """Like `request`, awaited: the decoded `data` of the answer. Raises what the shard refused with."""
+        future: asyncio.Future[c.Answer | c.Subscribed] = asyncio.get_running_loop().create_future()
+
+        def handle(answer: c.Answer | c.Subscribed | VezaError) -> None:
+            if future.done():
+                return
+            if isinstance(answer, VezaError):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        self.request(make, subject, handle)
+        answer = await future
+        return msgspec.json.decode(answer.data) if isinstance(answer, c.Answer) else answer
+
+    def _post(self, sends: Sends) -> None:
+        for shard, command in sends:
+            outbox, _ = self._outboxes.get(shard) or self._open(shard)
+            outbox.put(command, always=True)
+        if not self.router.complete:
+            self._ask_for_map()
+
+    def _open(self, shard: str) -> tuple[Outbox[c.ShardCommand], asyncio.Task[Any]]:
+        ref = ShardRef(shard)
+
+        async def send(commands: list[c.ShardCommand]) -> None:
+            await ref.submit(c.encode(c.CommandBatch(self._name, commands)))
+
+        outbox: Outbox[c.ShardCommand] = Outbox(send, weigh=_weight)
+        task = self._tasks.start(self._run(shard, outbox.run()), f"outbox {shard}")
+        self._outboxes[shard] = outbox, task
+        return outbox, task
+
+    async def _run(self, shard: str, running: Awaitable[None]) -> None:
+        try:
+            await running
+        except ActorGone:
+            self._outboxes.pop(shard, None)
+            self.router.shard_lost(shard)
+            self._ask_for_map()
+
+    # -- in --------------------------------------------------------------------------------------------------
+
+    def answered(self, answer: Answer) -> None:
+        self.router.answered(answer)
+
+    def not_owned(self, shard: str, refs: list[int]) -> None:
+        if self.router.not_owned(shard, refs):
+            self._ask_for_map()
+
+    def set_map(self, version: int, owners: Mapping[int, str | None]) -> None:
+        sends, moved = self.router.reroute(version, owners)
+        if not moved:
+            return
+        for shard in set(self._outboxes) - self.router.owners():
+            # Gone, or it owns nothing any more: what waits in its outbox was sent again to others.
+            self._outboxes.pop(shard)[1].cancel()
+        self._on_moved(moved)
+        self._post(sends)
+
+    def _ask_for_map(self) -> None:
+        """The Supervisor pushes every new map; this is for when one is needed sooner than it comes."""
+        if self._asking is None or self._asking.done():
+            self._asking = self._tasks.start(self._fetch_map(), "map")
+
+    async def _fetch_map(self) -> None:
+        while not self.router.complete:
+            await asyncio.sleep(ASK_AGAIN_S)
+            try:
+                version, owners = await self._supervisor.partition_map()
+            except ActorGone:
+                self._supervisor = SupervisorRef()
+            else:
+                self.set_map(version, owners)
+
+    async def sweep_forever(self) -> None:
+        """Give up on commands that waited too long."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.router.expire(asyncio.get_running_loop().time())
+
+
+def error_of(refusal: c.Refusal) -> VezaError:
+    """The error that a shard refused with."""
+    kind = getattr(errors, refusal.error)
+    if not issubclass(kind, VezaError):
+        raise TypeError(f"{refusal.error} is no error of ours")
+    arguments = [tuple(map(tuple, a)) if isinstance(a, list) else a for a in refusal.args]
+    error: VezaError = kind(*arguments)
+    return error
+
+
+def _weight(command: c.ShardCommand) -> int:
+    return len(command.content) + 200 if isinstance(command, c.Post) else 150

@@ -1,0 +1,49 @@
+"""The last step of every response: common headers, metrics, access log."""
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from sanic.response import BaseHTTPResponse
+
+from veza.config import Settings
+from veza.http.envelope import JsonResponse
+from veza.http.middleware import access_log
+from veza.http.middleware.client_address import TrustedProxies
+from veza.http.middleware.cors import Cors
+from veza.http.middleware.security_headers import security_headers
+from veza.metrics import RouteMeter
+
+if TYPE_CHECKING:
+    from veza.http.request import Request
+
+UNMATCHED = RouteMeter("unmatched")
+
+
+class Edge:
+    """Made once an application, from its settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.proxies = TrustedProxies(settings.trusted_proxies)
+        self._cors = Cors(settings.allowed_origins)
+        self._common = {**security_headers(production=settings.production), "Vary": "Origin"}
+        lines = "".join(f"\r\n{name}: {value}" for name, value in self._common.items())
+        self._json_block = f"application/json{lines}\r\nX-Request-ID: ".encode()
+
+    def finish(self, request: "Request", response: BaseHTTPResponse) -> None:
+        """Complete the headers of `response` and account for it. Called once a response, before it is sent."""
+        if type(response) is JsonResponse:
+            response.block = self._json_block + request.request_id.encode()
+        else:
+            for name, value in self._common.items():
+                response.headers.setdefault(name, value)
+            response.headers["X-Request-ID"] = request.request_id
+        origin = request.header("origin")
+        if origin is not None:
+            preflight = request.method == "OPTIONS"
+            response.headers.update(self._cors.headers(origin, preflight=preflight))
+        seconds = perf_counter() - request.started
+        route = request.route
+        meter: RouteMeter = getattr(route.ctx, "meter", UNMATCHED) if route else UNMATCHED
+        status = response.status or 200
+        meter.observe(request.method, status, seconds)
+        access_log.write(request, meter.route, status, len(response.body or b""), seconds)

@@ -1,0 +1,74 @@
+"""Reads of rooms that go straight to PostgreSQL, for REST and sockets alike."""
+
+from collections import defaultdict
+from typing import Any
+from uuid import UUID
+
+from veza.errors import InvalidArgument
+from veza.http.links import ShardLinks
+from veza.realtime import commands as c
+from veza.realtime import protocol as p
+from veza.realtime.events import wire
+from veza.storage import room_log, rooms
+
+NEWEST = 2**62
+
+
+class RoomReads:
+    """Every method raises RoomNotFound or NotAMember for who may not read."""
+
+    def __init__(self, pool: Any, links: ShardLinks) -> None:
+        self._pool = pool
+        self._links = links
+
+    async def history_page(self, user_id: UUID, command: p.GetHistory) -> dict[str, Any]:
+        """`get_history`: newest first with `before_seq`, or without either; oldest first with `after_seq`."""
+        if not 1 <= command.limit <= 100:
+            raise InvalidArgument("limit is 1 to 100.", (("limit", "1 to 100"),))
+        if command.before_seq is not None and command.after_seq is not None:
+            raise InvalidArgument("Give before_seq or after_seq, not both.")
+        await rooms.require_member(self._pool, command.room_id, user_id)
+        wanted = command.limit + 1
+        if command.after_seq is not None:
+            events = await room_log.read_after(
+                self._pool, command.room_id, command.after_seq, wanted, messages_only=True
+            )
+        else:
+            before = NEWEST if command.before_seq is None else command.before_seq
+            events = await room_log.read_before(self._pool, command.room_id, before, wanted)
+        shown = [message(wire(event)) for event in events[: command.limit]]
+        return {"messages": shown, "has_more": len(events) > command.limit}
+
+    async def members(self, user_id: UUID, room_id: UUID) -> dict[str, Any]:
+        """`get_members`: everyone with role, presence and read mark."""
+        await rooms.require_member(self._pool, room_id, user_id)
+        members = await rooms.members(self._pool, room_id)
+        presence = await self.presence([member.user.id for member in members])
+        return {
+            "members": [
+                {
+                    "user": member.user,
+                    "role": member.role,
+                    "presence": presence.get(member.user.id, "offline"),
+                    "last_read_seq": member.last_read_seq,
+                }
+                for member in members
+            ]
+        }
+
+    async def presence(self, user_ids: list[UUID]) -> dict[UUID, str]:
+        """What others may see of these users, asked of the shards that own them."""
+        by_owner: dict[str | None, list[UUID]] = defaultdict(list)
+        for user_id in user_ids:
+            by_owner[self._links.router.owner(user_id)].append(user_id)
+        found: dict[UUID, str] = {}
+        for group in by_owner.values():
+            statuses = await self._links.ask(lambda ref, group=group: c.GetPresence(ref, group), group[0])  # type: ignore[misc]
+            found.update(zip(group, statuses, strict=True))
+        return found
+
+
+def message(shown: dict[str, Any]) -> dict[str, Any]:
+    """A `message` event as history shows it."""
+    shown.pop("type")
+    return {**shown, "edited_at": None, "deleted_at": None, "reactions": [], "pinned": False}

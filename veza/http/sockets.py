@@ -1,0 +1,238 @@
+"""All WebSockets of a gateway: how one comes to be, is kept alive, and ends."""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sanic.response import HTTPResponse
+
+from veza import metrics
+from veza.actors.tasks import TaskSet
+from veza.config import Settings
+from veza.errors import InvalidArgument, RateLimited
+from veza.http.auth import Authenticator
+from veza.http.dispatch import credential
+from veza.http.hub import Hub
+from veza.http.joining import Joining, Pages
+from veza.http.limits import MessageLimits
+from veza.http.request import Request
+from veza.http.responses import error_response
+from veza.http.room_reads import RoomReads
+from veza.http.session import Session
+from veza.http.upgrade import check_upgrade, hand_over
+from veza.http.websocket import WebSocket
+from veza.realtime import frames
+from veza.realtime import protocol as p
+from veza.realtime.frames import CloseCode
+from veza.realtime.principal import Principal
+from veza.storage.control_log import ControlEvent, ControlKind
+
+log = logging.getLogger(__name__)
+
+AWAY_S = 300.0
+SWEEP_S = 1.0
+# A drain tells its sockets to come back over this long, so that they do not come all at once.
+DRAIN_SPREAD_S = 3.0
+DRAIN_BATCH = 200
+
+
+class Sockets:
+    """The receiver of every WebSocket, and what their sessions share."""
+
+    def __init__(
+        self, settings: Settings, hub: Hub, reads: RoomReads, *, authenticator: Authenticator, pool: Any, tasks: TaskSet
+    ) -> None:
+        self.hub = hub
+        self.tasks = tasks
+        self.authenticator = authenticator
+        self.limits = MessageLimits(settings.chat_messages_per_minute, settings.chat_message_burst)
+        self.joining = Joining(hub, Pages(pool, tasks), tasks)
+        self.history = reads.history_page
+        self.members = reads.members
+        self._settings = settings
+        self._now = asyncio.get_running_loop().time
+        self._open: set[WebSocket] = set()
+        self._lagging: set[WebSocket] = set()
+        self._unidentified: deque[tuple[float, Session]] = deque()  # (deadline, session), in order
+        # Pings go round: each second one of as many slots as the heartbeat has seconds.
+        self._wheel: list[set[WebSocket]] = [set() for _ in range(p.HEARTBEAT_S)]
+        self._slot = 0
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def wall(self) -> datetime:
+        return datetime.now(UTC)
+
+    # -- beginning -------------------------------------------------------------------------------------------
+
+    async def upgrade(self, request: Request) -> HTTPResponse | None:
+        """The handler of `GET /ws`: every refusal is an HTTP answer, before any socket exists."""
+        try:
+            subprotocol = check_upgrade(request.headers, self._settings.allowed_origins)
+            principal = await self._identify(request)
+            if principal is not None:
+                self._check_count(principal.user_id)
+        except Exception as error:  # the edge: every error becomes an answer here
+            return error_response(request, error)
+        self._begin(hand_over(request, subprotocol), principal)
+        return None
+
+    async def _identify(self, request: Request) -> Principal | None:
+        given = request.get_args(keep_blank_values=True).getlist("token")
+        if given:
+            return await self.authenticator.chat(given[0])
+        token = credential(request)
+        return None if token is None else await self.authenticator.access(token)
+
+    def _check_count(self, user_id: UUID) -> None:
+        if len(self.hub.users.get(user_id, ())) >= self._settings.max_sockets_per_user:
+            raise RateLimited("This account has too many open sockets.", 10.0)
+
+    def _begin(self, transport: asyncio.Transport, principal: Principal | None) -> None:
+        socket = WebSocket(transport, self)
+        session = Session(socket, self, self._now())
+        socket.session = session
+        self._open.add(socket)
+        self._wheel[len(self._open) % p.HEARTBEAT_S].add(socket)
+        metrics.SOCKETS.inc()
+        transport.set_protocol(socket)
+        if principal is None:
+            self._unidentified.append((self._now() + p.AUTHENTICATE_S, session))
+        else:
+            self.admit(session, principal)
+
+    def admit(self, session: Session, principal: Principal) -> None:
+        """The socket belongs to this person from now on; greet it. Raises RateLimited."""
+        self._check_count(principal.user_id)
+        session.identified(principal)
+        self.hub.arrive(session.socket, principal.user_id)
+        welcome = {
+            "type": "welcome",
+            "session_id": principal.session_id,
+            "user": session.person,
+            "server_time": p.timestamp(self.wall()),
+            "heartbeat_s": p.HEARTBEAT_S,
+            "limits": {
+                "message_chars": p.MESSAGE_CHARS,
+                "frame_bytes": frames.MAX_MESSAGE_BYTES,
+                "messages_per_minute": self.limits.per_minute,
+            },
+        }
+        session.socket.send(p.frame(welcome))
+
+    # -- what arrives ----------------------------------------------------------------------------------------
+
+    def text(self, socket: WebSocket, payload: bytes) -> None:
+        session = socket.session
+        if isinstance(session, Session):
+            now = self._now()
+            if session.idle:
+                session.idle = False
+                self._show_status(session)
+            session.receive(payload, now)
+
+    def binary(self, socket: WebSocket) -> None:
+        session = socket.session
+        if isinstance(session, Session):
+            session.refuse(None, InvalidArgument("Frames are text."))
+            session.bad_frame()
+
+    def lagging(self, socket: WebSocket) -> None:
+        self._lagging.add(socket)
+
+    def closed(self, socket: WebSocket) -> None:
+        session = socket.session
+        socket.session = None
+        self._open.discard(socket)
+        self._lagging.discard(socket)
+        for slot in self._wheel:
+            slot.discard(socket)
+        metrics.SOCKETS.dec()
+        if isinstance(session, Session):
+            for room_id in session.rooms:
+                self.hub.leave(socket, room_id)
+            if session.principal is not None:
+                self.hub.depart(socket, session.principal.user_id)
+
+    # -- keeping ---------------------------------------------------------------------------------------------
+
+    async def sweep_forever(self) -> None:
+        """Once a second: time-outs, slow readers, pings."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = self._now()
+            while self._unidentified and self._unidentified[0][0] <= now:
+                session = self._unidentified.popleft()[1]
+                if session.principal is None:
+                    session.socket.close(CloseCode.AUTH_TIMEOUT, "authenticate first")
+            for socket in [s for s in self._lagging if s.lagging_since is None]:
+                self._lagging.discard(socket)
+            for socket in [s for s in self._lagging if s.overdue(now)]:
+                socket.close(CloseCode.SLOW_CONSUMER, "too slow")
+            self._heartbeat(now)
+
+    def _heartbeat(self, now: float) -> None:
+        """Ping one slot; what did not answer since its last ping is gone."""
+        self._slot = (self._slot + 1) % p.HEARTBEAT_S
+        for socket in list(self._wheel[self._slot]):
+            if not socket.alive:
+                socket.close(CloseCode.GOING_AWAY, "no answer to pings")
+                continue
+            socket.alive = False
+            socket.ping()
+            session = socket.session
+            if isinstance(session, Session) and not session.idle and now - session.active_at > AWAY_S:
+                session.idle = True
+                self._show_status(session)
+
+    def _show_status(self, session: Session) -> None:
+        if session.principal is not None:
+            away = session.idle and session.status == "online"
+            self.hub.choose_status(session.socket, session.principal.user_id, "away" if away else session.status)
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    async def on_control(self, event: ControlEvent) -> None:
+        """A revoked session loses its sockets at once; a changed user is asked for again."""
+        match event.kind:
+            case ControlKind.SESSION_REVOKED:
+                session_id = UUID(event.subject)
+                self.hub.close_where(lambda s: _principal(s, "session_id") == session_id, CloseCode.REVOKED, "revoked")
+            case ControlKind.USER_CHANGED:
+                await self._recheck(UUID(event.subject))
+
+    async def _recheck(self, user_id: UUID) -> None:
+        """After a ban or another role: close what may no longer be open."""
+        for socket in list(self.hub.users.get(user_id, ())):
+            session = socket.session
+            if not isinstance(session, Session) or session.principal is None or session.principal.session_id is None:
+                continue
+            still = await self.authenticator.still(session.principal.session_id)
+            if still is None:
+                socket.close(CloseCode.REVOKED, "revoked")
+            else:
+                session.identified(still)
+
+    async def drain(self) -> None:
+        """Tell every socket to come back elsewhere, in batches, and close it."""
+        self._draining = True
+        sockets = list(self._open)
+        random.shuffle(sockets)
+        batches = [sockets[i : i + DRAIN_BATCH] for i in range(0, len(sockets), DRAIN_BATCH)]
+        for batch in batches:
+            for socket in batch:
+                after_ms = random.randint(200, 200 + int(DRAIN_SPREAD_S * 1000))  # noqa: S311 - spreads load
+                socket.send(p.frame({"type": "reconnect", "after_ms": after_ms}))
+                socket.close(CloseCode.GOING_AWAY, "server going away")
+            await asyncio.sleep(min(0.1, DRAIN_SPREAD_S / max(1, len(batches))))
+
+
+def _principal(socket: WebSocket, field: str) -> object:
+    session = socket.session
+    return getattr(session.principal, field, None) if isinstance(session, Session) else None

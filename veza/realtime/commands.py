@@ -1,0 +1,229 @@
+"""What gateways and room shards say to each other: msgpack, many in one actor call.
+
+`ref` is the gateway's own number for a command that wants an answer; 0 wants none. A durable command also carries
+`id`, which is stored with the event, so that sending it again after a failover is harmless; `again` says that it
+may have been sent before and must be looked up.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from veza.realtime.events import Person
+
+
+class _Wire(msgspec.Struct, array_like=True):
+    pass
+
+
+# -- gateway → shard ---------------------------------------------------------------------------------------------
+
+
+class Join(_Wire, tag=1):
+    """May this person see the room, and from which seq on do live events follow? Also subscribes the gateway."""
+
+    ref: int
+    room_id: UUID
+    user_id: UUID
+
+
+class Subscribe(_Wire, tag=2):
+    """The gateway follows this room (again): after a failover, or after it was cut back."""
+
+    ref: int
+    room_id: UUID
+
+
+class Unsubscribe(_Wire, tag=3):
+    room_id: UUID
+
+
+class Post(_Wire, tag=4):
+    ref: int
+    room_id: UUID
+    id: UUID
+    sender: Person
+    content: str
+    client_msg_id: str | None = None
+    parent_id: UUID | None = None
+    again: bool = False
+
+
+class AddMember(_Wire, tag=5):
+    """`by` is the member who adds, or the person themself who joins a public room."""
+
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    user: Person
+    role: str = "member"
+    again: bool = False
+
+
+class RemoveMember(_Wire, tag=6):
+    """Leaving (`by` is `user`) or being removed by someone above."""
+
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    user: Person
+    again: bool = False
+
+
+class UpdateRoom(_Wire, tag=7):
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    name: str
+    again: bool = False
+
+
+class DeleteRoom(_Wire, tag=8):
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    by_admin: bool = False
+    again: bool = False
+
+
+class MarkRead(_Wire, tag=9):
+    ref: int
+    room_id: UUID
+    user_id: UUID
+    seq: int
+
+
+class Typing(_Wire, tag=10):
+    ref: int
+    room_id: UUID
+    user_id: UUID
+    is_typing: bool
+
+
+class Attend(_Wire, tag=11):
+    """The state of one user on this gateway: how many sockets, and the status they chose.
+
+    `again` when it repeats to a new owner what the old one had been told.
+    """
+
+    user_id: UUID
+    sockets: int
+    status: str
+    again: bool = False
+
+
+class GetPresence(_Wire, tag=12):
+    """Answered with a list of statuses in the order of `user_ids`, all of one partition's owner."""
+
+    ref: int
+    user_ids: list[UUID]
+
+
+RoomCommand = (
+    Join | Subscribe | Unsubscribe | Post | AddMember | RemoveMember | UpdateRoom | DeleteRoom | MarkRead | Typing
+)
+UserCommand = Attend | GetPresence
+ShardCommand = RoomCommand | UserCommand
+DurableCommand = Post | AddMember | RemoveMember | UpdateRoom | DeleteRoom
+
+
+class CommandBatch(_Wire):
+    """`gateway` is the name of the actor that wants the answers."""
+
+    gateway: str
+    commands: list[ShardCommand]
+
+
+# -- shard → gateway ---------------------------------------------------------------------------------------------
+
+
+class Events(_Wire, tag=1):
+    """Committed events of one room as finished frames: `frames[i]` has seq `first_seq + i`."""
+
+    room_id: UUID
+    first_seq: int
+    frames: list[bytes]
+
+
+class Transient(_Wire, tag=2):
+    """A frame without a seq; `but` is a user who need not get it."""
+
+    room_id: UUID
+    frame: bytes
+    but: UUID | None = None
+
+
+class Answer(_Wire, tag=3):
+    """`data` is the JSON of the reply."""
+
+    ref: int
+    data: bytes
+
+
+class Refusal(_Wire, tag=4):
+    """An error of `veza.errors` by its class name and arguments."""
+
+    ref: int
+    error: str
+    args: list[Any]
+
+
+class Subscribed(_Wire, tag=5):
+    """Everything up to `seq` is committed; what is later follows in this same stream."""
+
+    ref: int
+    room_id: UUID
+    seq: int
+
+
+class NotOwner(_Wire, tag=6):
+    """The shard does not own these commands' partitions (any more): find the owner and send again."""
+
+    refs: list[int]
+
+
+class Lagged(_Wire, tag=7):
+    """Events were dropped because this gateway is behind: resync every room of this shard."""
+
+
+class MemberGone(_Wire, tag=8):
+    """Sockets of this user (all of them when None) are no longer in the room; sent after the event that says so."""
+
+    room_id: UUID
+    user_id: UUID | None
+
+
+class PresenceChanged(_Wire, tag=9):
+    user_id: UUID
+    status: str
+    room_ids: list[UUID]
+
+
+Delivery = Events | Transient | Answer | Refusal | Subscribed | NotOwner | Lagged | MemberGone | PresenceChanged
+
+
+class DeliveryBatch(_Wire):
+    shard: str
+    items: list[Delivery]
+
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+_commands = msgspec.msgpack.Decoder(CommandBatch)
+_deliveries = msgspec.msgpack.Decoder(DeliveryBatch)
+
+
+def encode(batch: CommandBatch | DeliveryBatch) -> bytes:
+    return _encoder.encode(batch)
+
+
+def decode_commands(data: bytes) -> CommandBatch:
+    return _commands.decode(data)
+
+
+def decode_deliveries(data: bytes) -> DeliveryBatch:
+    return _deliveries.decode(data)

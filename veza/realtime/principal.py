@@ -1,0 +1,32 @@
+"""Who is asking: the identity that a credential stands for."""
+
+import enum
+from uuid import UUID
+
+import msgspec
+
+
+class Role(enum.StrEnum):
+    """Platform roles; each includes those before it."""
+
+    USER = "user"
+    CREATOR = "creator"
+    MODERATOR = "moderator"
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        return list(Role).index(self)
+
+    def includes(self, other: "Role") -> bool:
+        return self.rank >= other.rank
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """An authenticated caller. `session_id` is None for an API key."""
+
+    user_id: UUID
+    username: str
+    role: Role
+    session_id: UUID | None = None
+    scopes: frozenset[str] = frozenset({"read", "write"})

@@ -1,0 +1,144 @@
+"""A gateway's side of the shards: who owns what, what waits for an answer, what must be sent again.
+
+Pure: `submit`, `reroute` and `not_owned` return what to send to whom; the gateway's outboxes send it. Order is
+kept for each partition: what waits is sent again before anything newer.
+"""
+
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+import msgspec
+
+from veza.realtime import commands as c
+from veza.realtime.partition import PARTITIONS, partition_of
+
+Sends = list[tuple[str, c.ShardCommand]]
+
+
+class Waiting:
+    """A command without an answer yet. `sent_to` is None while nobody is known to own its partition."""
+
+    __slots__ = ("command", "deadline", "partition", "resolve", "sent_to")
+
+    def __init__(self, command: c.ShardCommand, partition: int, resolve: "Resolve", deadline: float) -> None:
+        self.command = command
+        self.partition = partition
+        self.resolve = resolve
+        self.deadline = deadline
+        self.sent_to: str | None = None
+
+
+Answer = c.Answer | c.Refusal | c.Subscribed
+# Called once with the answer, or with None when the deadline passed without one.
+Resolve = Callable[[Answer | None], None]
+
+
+class Router:
+    """The partition map as this gateway knows it, and its waiting commands by `ref`."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._owners: list[str | None] = [None] * PARTITIONS
+        self._waiting: dict[int, Waiting] = {}
+        self._next_ref = 1
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    def next_ref(self) -> int:
+        ref = self._next_ref
+        self._next_ref += 1
+        return ref
+
+    def owner(self, subject: UUID) -> str | None:
+        return self._owners[partition_of(subject)]
+
+    def owners(self) -> set[str]:
+        return {owner for owner in self._owners if owner is not None}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every partition has an owner."""
+        return None not in self._owners
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def submit(
+        self, command: c.ShardCommand, subject: UUID, resolve: Resolve | None = None, deadline: float = 0.0
+    ) -> Sends:
+        """Send a command about `subject` (a room or a user). With `resolve`, its `ref` gets an answer."""
+        partition = partition_of(subject)
+        owner = self._owners[partition]
+        if resolve is not None:
+            waiting = Waiting(command, partition, resolve, deadline)
+            waiting.sent_to = owner
+            self._waiting[command.ref] = waiting  # type: ignore[union-attr]  # who wants an answer has a ref
+        return [] if owner is None else [(owner, command)]
+
+    def answered(self, answer: Answer) -> None:
+        """Hand an answer on; a second answer to a command that was sent twice is dropped."""
+        waiting = self._waiting.pop(answer.ref, None)
+        if waiting is not None:
+            waiting.resolve(answer)
+
+    def expire(self, now: float) -> None:
+        """Give up on what waited too long; whether it was stored is unknown."""
+        for ref in [ref for ref, waiting in self._waiting.items() if waiting.deadline <= now]:
+            self._waiting.pop(ref).resolve(None)
+
+    # -- ownership -------------------------------------------------------------------------------------------
+
+    def reroute(self, version: int, owners: Mapping[int, str | None]) -> tuple[Sends, set[int]]:
+        """A new map: what to send again, in order, and the partitions that changed hands.
+
+        An older map than the known one changes nothing; the same one again fills in owners given up by mistake.
+        """
+        if version < self.version:
+            return [], set()
+        self.version = version
+        moved = {partition for partition, owner in owners.items() if self._owners[partition] != owner}
+        for partition in moved:
+            self._owners[partition] = owners[partition]
+        return self._resend(moved), moved
+
+    def not_owned(self, shard: str, refs: list[int]) -> bool:
+        """A shard refused these. True when its partitions are now without a known owner, so that a newer map is
+        needed; refusals of an owner that was replaced already need none.
+        """
+        lost = set()
+        for ref in refs:
+            waiting = self._waiting.get(ref)
+            if waiting is not None and waiting.sent_to == shard:
+                waiting.sent_to = None
+                if self._owners[waiting.partition] == shard:
+                    lost.add(waiting.partition)
+        for partition in lost:
+            self._owners[partition] = None
+        return bool(lost)
+
+    def shard_lost(self, shard: str) -> None:
+        """The actor is dead: hold what is meant for it until a new map comes."""
+        for partition, owner in enumerate(self._owners):
+            if owner == shard:
+                self._owners[partition] = None
+        for waiting in self._waiting.values():
+            if waiting.sent_to == shard:
+                waiting.sent_to = None
+
+    def _resend(self, partitions: set[int]) -> Sends:
+        sends: Sends = []
+        for waiting in self._waiting.values():
+            owner = self._owners[waiting.partition]
+            if waiting.partition not in partitions or owner is None or waiting.sent_to == owner:
+                continue
+            waiting.command = _again(waiting.command)
+            waiting.sent_to = owner
+            sends.append((owner, waiting.command))
+        return sends
+
+
+def _again(command: c.ShardCommand) -> c.ShardCommand:
+    if isinstance(command, c.DurableCommand):
+        return msgspec.structs.replace(command, again=True)
+    return command

@@ -1,0 +1,65 @@
+"""What a username, an e-mail address and a password must look like."""
+
+import re
+from collections.abc import Iterator
+
+from veza.errors import InvalidArgument
+
+_USERNAME = re.compile(r"[A-Za-z0-9_.-]{3,30}")
+# Deliverability can only be tried; this refuses what cannot be an address.
+_EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@.\x00-\x1f\x7f]+(\.[^\s@.\x00-\x1f\x7f]+)+")
+MAX_EMAIL_LENGTH = 254
+MIN_PASSWORD_LENGTH = 8
+MAX_PASSWORD_LENGTH = 128
+
+
+def username_problem(value: str) -> str | None:
+    """What is wrong with a username, or None."""
+    if _USERNAME.fullmatch(value):
+        return None
+    return "must have 3 to 30 characters, of A-Z, a-z, 0-9, '_', '.' and '-'"
+
+
+def email_problem(value: str) -> str | None:
+    """What is wrong with an e-mail address, or None."""
+    if len(value) <= MAX_EMAIL_LENGTH and _EMAIL.fullmatch(value):
+        return None
+    return "must be an e-mail address"
+
+
+def password_problem(value: str) -> str | None:
+    """What is wrong with a new password, or None."""
+    if not MIN_PASSWORD_LENGTH <= len(value) <= MAX_PASSWORD_LENGTH:
+        return f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters"
+    missing = [
+        name
+        for name, found in (
+            ("an upper-case letter", any(map(str.isupper, value))),
+            ("a lower-case letter", any(map(str.islower, value))),
+            ("a digit", any(map(str.isdigit, value))),
+            ("a special character", not all(map(str.isalnum, value))),
+        )
+        if not found
+    ]
+    return f"must contain {', '.join(missing)}" if missing else None
+
+
+_PROBLEM_OF = {
+    "username": username_problem,
+    "email": email_problem,
+    "password": password_problem,
+    "new_password": password_problem,
+}
+
+
+def require_valid(**values: str) -> None:
+    """Check fields by their names. Raises InvalidArgument that names every field in the wrong."""
+
+    def problems() -> Iterator[tuple[str, str]]:
+        for field, value in values.items():
+            problem = _PROBLEM_OF[field](value)
+            if problem is not None:
+                yield field, problem
+
+    if found := tuple(problems()):
+        raise InvalidArgument("; ".join(f"{field} {problem}" for field, problem in found) + ".", found)

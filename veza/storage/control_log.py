@@ -1,0 +1,116 @@
+"""What every gateway must learn at once: revoked sessions, bans, changed roles.
+
+Rows are appended inside the transaction that makes them true. NOTIFY wakes the readers; a poll each half second
+makes it certain when a notification is lost with its connection. Redis is not involved.
+"""
+
+import asyncio
+import enum
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from veza.storage.database import UNREACHABLE, Connection, connect_arguments
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "veza_control"
+POLL_SECONDS = 0.5
+# A reader that has not managed a poll for this long no longer trusts what it cached.
+STALE_SECONDS = 2.0
+# Revisited each time, because rows commit out of the order of their ids.
+OVERLAP = 200
+
+
+class ControlKind(enum.StrEnum):
+    SESSION_REVOKED = "session_revoked"
+    USER_CHANGED = "user_changed"
+
+
+class ControlEvent(msgspec.Struct, frozen=True):
+    """`subject` is the id of the session or the user, as text."""
+
+    kind: ControlKind
+    subject: str
+
+
+async def append(connection: Connection, *events: ControlEvent) -> None:
+    """Record events; call it inside the transaction that made them true."""
+    await connection.execute(
+        "INSERT INTO control_log (kind, subject) SELECT * FROM unnest($1::text[], $2::text[])",
+        [event.kind.value for event in events],
+        [event.subject for event in events],
+    )
+    await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
+
+
+class ControlReader:
+    """Follows the log and hands every event to `handle` once, in order of arrival.
+
+    `fresh` says whether the last poll is recent enough for caches to be trusted.
+    """
+
+    def __init__(self, url: str, handle: Callable[[ControlEvent], Awaitable[None]]) -> None:
+        self._url = url
+        self._handle = handle
+        self._position = 0
+        self._seen: dict[int, None] = {}
+        self._polled_at = -STALE_SECONDS
+        self._wake = asyncio.Event()
+
+    @property
+    def fresh(self) -> bool:
+        return asyncio.get_running_loop().time() - self._polled_at < STALE_SECONDS
+
+    async def run(self) -> None:
+        """Follow until cancelled; reconnects by itself."""
+        while True:
+            try:
+                await self._follow()
+            except (*UNREACHABLE, asyncpg.PostgresError) as error:
+                log.warning("control log unreachable", extra={"reason": type(error).__name__})
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _follow(self) -> None:
+        connection = await asyncpg.connect(
+            **connect_arguments(self._url),
+            timeout=5,
+            command_timeout=5,
+            server_settings={"application_name": "veza control reader"},
+        )
+        try:
+            await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+            if not self._position:
+                # Nothing is cached yet, so what happened before is of no interest.
+                self._position = await connection.fetchval("SELECT coalesce(max(id), 0) FROM control_log")
+                past = await connection.fetch("SELECT id FROM control_log WHERE id > $1", self._position - OVERLAP)
+                self._seen = dict.fromkeys(row["id"] for row in past)
+            while True:
+                await self._poll(connection)
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+                self._wake.clear()
+        finally:
+            connection.terminate()
+
+    async def _poll(self, connection: Any) -> None:
+        now = asyncio.get_running_loop().time()
+        rows = await connection.fetch(
+            "SELECT id, kind, subject FROM control_log WHERE id > $1 ORDER BY id", self._position - OVERLAP
+        )
+        for row in rows:
+            if row["id"] in self._seen:
+                continue
+            self._seen[row["id"]] = None
+            await self._handle(ControlEvent(ControlKind(row["kind"]), row["subject"]))
+        if rows:
+            self._position = max(self._position, rows[-1]["id"])
+            for old in [key for key in self._seen if key <= self._position - OVERLAP]:
+                del self._seen[old]
+        self._polled_at = now

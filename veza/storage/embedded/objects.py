@@ -1,0 +1,74 @@
+"""An S3-speaking object store in the data directory, on a loopback port."""
+
+import asyncio
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from veza.storage.embedded.process import Child
+from veza.storage.embedded.service import Service
+
+HOST = "127.0.0.1"
+
+
+class Objects(Service):
+    name = "Object store"
+
+    def __init__(self, data_dir: Path, access_key: str, secret_key: str) -> None:
+        super().__init__(data_dir)
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._port}"
+
+    def _prepare(self) -> None:
+        store = self.data_dir / "objects"
+        store.mkdir(mode=0o700, exist_ok=True)
+        # Kept while it lives, and over restarts where it can be: links that were handed out name it.
+        if not self._port:
+            remembered = self.data_dir / "run" / "objects.port"
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            self._port = _free_port(remembered)
+            remembered.write_text(str(self._port))
+
+    def _spawn(self) -> Child:
+        serve = ["serve", "--data-dir", str(self.data_dir / "objects"), "--host", HOST, "--port", str(self._port)]
+        keys = {"NANIO_ACCESS_KEY": self._access_key, "NANIO_SECRET_KEY": self._secret_key}
+        return Child(
+            [sys.executable, "-I", "-m", "nanio", *serve, "--no-access-log", "--log-level", "warning"],
+            log=self._log,
+            death_signal=signal.SIGTERM,
+            environment={**self._environment(), **keys},
+        )
+
+    async def _answers(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection(HOST, self._port)
+        except OSError:
+            return False
+        try:
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return (await reader.readline()).startswith(b"HTTP/1.1 403")
+        except OSError:
+            return False
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+def _free_port(remembered: Path) -> int:
+    wanted = [0]
+    with suppress(FileNotFoundError, ValueError):
+        wanted.insert(0, int(remembered.read_text()))
+    for port in wanted:
+        with socket.socket() as probe, suppress(OSError, OverflowError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise OSError("no free loopback port")

@@ -1,0 +1,135 @@
+"""The log of all rooms in PostgreSQL: the fenced group commit, and what is read back from it."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from veza.realtime import commands as c
+from veza.realtime.events import EventKind, Person, RoomEvent
+from veza.realtime.partition import partition_of
+from veza.realtime.room import RoomSnapshot, RoomType, Stored, members_of
+from veza.storage.database import Connection, sql
+
+_json = msgspec.json.Encoder()
+# What is shown for someone whose account is gone.
+NOBODY = Person(UUID(int=0), "deleted")
+
+
+async def commit(
+    connection: Connection, events: Collection[RoomEvent], epochs: Mapping[int, int], *, structural: bool
+) -> set[int]:
+    """Store a batch in one statement. Returns the partitions that were *not* ours any more: nothing of them is
+    stored, the rest is. `epochs` has the epoch under which each partition of the batch is owned.
+    """
+    rows = await connection.fetch(
+        sql("commit_events" if structural else "commit_messages"),
+        list(epochs.keys()),
+        list(epochs.values()),
+        [partition_of(event.room_id) for event in events],
+        [event.room_id for event in events],
+        [event.seq for event in events],
+        [event.id for event in events],
+        [event.kind.value for event in events],
+        [event.sender.id for event in events],
+        [event.client_msg_id for event in events],
+        [_json.encode(event.body).decode() for event in events],
+        [event.created_at for event in events],
+    )
+    return set(epochs) - {row["partition"] for row in rows}
+
+
+async def stored_ids(connection: Connection, ids: Iterable[UUID]) -> set[UUID]:
+    """Which of these events are stored: settles a commit whose outcome is unknown."""
+    rows = await connection.fetch("SELECT id FROM room_events WHERE id = ANY($1::uuid[])", list(ids))
+    return {row["id"] for row in rows}
+
+
+async def save_reads(connection: Connection, reads: Mapping[tuple[UUID, UUID], int]) -> None:
+    """Move read marks forward; a mark never goes back."""
+    await connection.execute(
+        """
+        UPDATE room_members m SET last_read_seq = r.seq
+        FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS r (room_id, user_id, seq)
+        WHERE m.room_id = r.room_id AND m.user_id = r.user_id AND m.last_read_seq < r.seq
+        """,
+        [room_id for room_id, _ in reads],
+        [user_id for _, user_id in reads],
+        list(reads.values()),
+    )
+
+
+async def load_rooms(connection: Connection, room_ids: Iterable[UUID]) -> list[RoomSnapshot]:
+    rows = await connection.fetch(sql("load_rooms"), list(room_ids))
+    return [
+        RoomSnapshot(
+            id=row["id"],
+            type=RoomType(row["type"]),
+            name=row["name"],
+            head=row["head"],
+            members=members_of(zip(row["user_ids"] or (), row["roles"] or (), strict=True)),
+            deleted=row["deleted"],
+        )
+        for row in rows
+    ]
+
+
+async def find_stored(
+    connection: Connection, candidates: Iterable[c.DurableCommand]
+) -> list[tuple[UUID, UUID, str | None, Stored]]:
+    """Rows `(room, sender, client_msg_id, stored)` for those commands that are in the log already."""
+    ids: list[UUID] = []
+    posts: list[tuple[UUID, UUID, str]] = []
+    for command in candidates:
+        if command.again:
+            ids.append(command.id)
+        if isinstance(command, c.Post) and command.client_msg_id is not None:
+            posts.append((command.room_id, command.sender.id, command.client_msg_id))
+    rows = await connection.fetch(
+        sql("find_stored"),
+        ids,
+        [room_id for room_id, _, _ in posts],
+        [sender_id for _, sender_id, _ in posts],
+        [client_msg_id for _, _, client_msg_id in posts],
+    )
+    return [
+        (row["room_id"], row["sender_id"], row["client_msg_id"], Stored(row["id"], row["seq"], row["created_at"]))
+        for row in rows
+    ]
+
+
+async def read_after(
+    connection: Connection, room_id: UUID, seq: int, limit: int, *, messages_only: bool = False
+) -> list[RoomEvent]:
+    """Events later than `seq`, oldest first."""
+    return [_event(row) for row in await connection.fetch(sql("read_events_after"), room_id, seq, limit, messages_only)]
+
+
+async def read_before(
+    connection: Connection, room_id: UUID, seq: int, limit: int, *, messages_only: bool = True
+) -> list[RoomEvent]:
+    """Events earlier than `seq`, newest first."""
+    return [
+        _event(row) for row in await connection.fetch(sql("read_events_before"), room_id, seq, limit, messages_only)
+    ]
+
+
+def _event(row: Any) -> RoomEvent:
+    created_at: datetime = row["created_at"]
+    return RoomEvent(
+        room_id=row["room_id"],
+        seq=row["seq"],
+        id=row["id"],
+        kind=EventKind(row["kind"]),
+        sender=_person(row["sender_id"], row["sender_name"]),
+        created_at=created_at,
+        body=row["body"],
+        client_msg_id=row["client_msg_id"],
+        subject=_person(row["subject_id"], row["subject_name"]) if row["subject_id"] else None,
+    )
+
+
+def _person(user_id: UUID | None, username: str | None) -> Person:
+    return NOBODY if user_id is None or username is None else Person(user_id, username)

@@ -1,0 +1,3 @@
+UPDATE refresh_tokens
+SET used_at = now()
+WHERE session_id = $1 AND used_at IS NULL
