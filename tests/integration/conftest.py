@@ -1,23 +1,19 @@
 """One real PostgreSQL a run, a fresh migrated database a module, and gateways that serve HTTP on it."""
 
-import asyncio
 import contextlib
 import itertools
 import shutil
-import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
-import httpx
 import pytest
+from gateways import SECRET, Gateway, StartGateway, following, serving
 from sanic import Sanic
 
 from veza.config import load_settings
-from veza.http.api import auth, chat_token, sessions, users
-from veza.http.app import create_app, start_server, stop_server
 from veza.http.auth import Authenticator
 from veza.http.services import Services
 from veza.http.tokens import Tokens
@@ -26,7 +22,6 @@ from veza.storage.database import connect_arguments, open_pool
 from veza.storage.embedded.postgres import Postgres
 from veza.storage.migrate import migrate
 
-SECRET = "a secret for tests only, long enough"
 TEMPLATE = "migrated"
 _numbers = itertools.count(1)
 
@@ -98,65 +93,6 @@ async def pool(database_url: str) -> AsyncIterator[Any]:
     opened = await open_pool(database_url, size=10, name="test")
     yield opened
     await opened.close()
-
-
-class Gateway:
-    """One application on a port of its own, with its own cache, as a gateway process has."""
-
-    def __init__(self, services: Services, client: httpx.AsyncClient) -> None:
-        self.services = services
-        self.client = client
-
-    async def call(self, method: str, path: str, *, token: str | None = None, **options: Any) -> httpx.Response:
-        """A request below `/api/v1`, without cookies of earlier ones."""
-        headers = {**options.pop("headers", {})}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        self.client.cookies.clear()
-        return await self.client.request(method, f"/api/v1{path}", headers=headers, **options)
-
-
-class StartGateway(Protocol):
-    """Starts a gateway; one that is `deaf` hears no control events, so what it knows it knows by its own doing."""
-
-    async def __call__(self, *, deaf: bool = False) -> Gateway: ...
-
-
-async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait for a condition; fails when it does not come true in time."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = condition()
-            if found is True or (not isinstance(found, bool) and await found):
-                return
-            await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def following(reader: ControlReader) -> AsyncIterator[None]:
-    """A control reader at work."""
-    task = asyncio.create_task(reader.run())
-    try:
-        await until(lambda: reader.fresh)
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def serving(services: Services) -> AsyncIterator[Gateway]:
-    """The accounts' part of the application, served."""
-    app = create_app(services, [auth.resource, sessions.resource, users.resource, chat_token.resource])
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = await start_server(app, listener)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    try:
-        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
-            yield Gateway(services, client)
-    finally:
-        await stop_server(server, 1.0)
-        services.passwords.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import jwt
 import pytest
-from conftest import SECRET, Gateway, StartGateway, until
+from gateways import SECRET, Gateway, StartGateway, until
 
 from veza.errors import Banned, Unauthenticated
 from veza.http.auth import Authenticator

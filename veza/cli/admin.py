@@ -7,7 +7,7 @@ import click
 
 from veza.cli.database import database_url
 from veza.config import load_settings
-from veza.errors import InvalidArgument, StartupError
+from veza.errors import StartupError
 
 
 @click.command()
@@ -54,8 +54,5 @@ async def _create(url: str, username: str, email: str, password: str) -> None:
     pool = await open_pool(url, size=1, name="createadmin")
     try:
         await create_admin(pool, username, email, password)
-    except InvalidArgument as error:
-        reasons = " ".join(f"{field}: {message}" for field, message in error.details)
-        raise StartupError(f"{error.message} {reasons}".strip()) from error
     finally:
         await pool.close()

@@ -34,7 +34,7 @@ Examples:
                                     run commands and leave
 
 \b
-In the chat: /rooms /public /create NAME /dm USER_ID /open N /join ID /leave /invite USER_ID
+In the chat: /rooms /public /create NAME /dm USER_ID /open N /join N /leave /invite USER_ID
 /members /who /history [N] /me /help /quit; all other lines are messages.
 A message is shown as sent when it is stored; a cut connection comes back by itself
 and nothing is lost or sent twice."""

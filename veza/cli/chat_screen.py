@@ -20,7 +20,9 @@ class Screen:
 
     def __init__(self) -> None:
         commands = [usage.split(" ")[0].strip(",") for usage, _ in HELP if not usage.startswith("//")]
-        self._prompt: PromptSession[str] = PromptSession(completer=WordCompleter(commands, sentence=True))
+        self._prompt: PromptSession[str] = PromptSession(
+            completer=WordCompleter(commands, sentence=True), reserve_space_for_menu=4
+        )
 
     def show(self, line: Line) -> None:
         print_formatted_text(FormattedText(line))

@@ -15,6 +15,7 @@ from veza.cli.chat_text import (
     member_line,
     name_of,
     note,
+    public_line,
     title,
 )
 from veza.client import (
@@ -41,11 +42,11 @@ _FIRST_HISTORY = 20
 
 HELP = (
     ("/rooms", "your rooms, numbered"),
-    ("/public", "public rooms to join, numbered"),
+    ("/public [TEXT]", "public rooms to join, numbered"),
     ("/create NAME", "make a group; /create-public NAME makes a public room"),
     ("/dm USER_ID", "talk to one person"),
     ("/open N", "switch to a room by its number, name or id"),
-    ("/join ID", "become a member of a public room and open it"),
+    ("/join N or ID", "become a member of a public room and open it"),
     ("/leave", "leave the open room for good"),
     ("/invite USER_ID", "add somebody to the open room"),
     ("/members, /who", "everybody in the room; who of them is here"),
@@ -69,7 +70,7 @@ class ChatSession:
         self._show = show
         self._changed = changed
         self._conversation: Conversation | None = None
-        self._listed: list[Conversation] = []
+        self._listed: list[str] = []  # the ids of the last list
         self._names: dict[str, str] = {}
         self._here: set[str] = set()
         self._typing: dict[str, float] = {}
@@ -104,7 +105,7 @@ class ChatSession:
         """The state in one line: connection, room, who is here, who types."""
         now = asyncio.get_running_loop().time()
         writing = sorted(self._name(one) for one, until in self._typing.items() if until > now)
-        room = title(self._conversation, self.me.id) if self._conversation is not None else "no room: /rooms, /help"
+        room = title(self._conversation) if self._conversation is not None else "no room: /rooms, /help"
         parts = [self._link_state, room]
         if self._here:
             parts.append(f"{len(self._here)} here")
@@ -172,19 +173,22 @@ class ChatSession:
 
     async def open(self, wanted: str) -> None:
         """Open a room by its number in the last list, its id or its name; its last messages are shown."""
-        if wanted.isdigit() and self._listed:
-            if not 1 <= int(wanted) <= len(self._listed):
-                raise ClientError(f"The list has the numbers 1 to {len(self._listed)}.")
-            room_id = self._listed[int(wanted) - 1].id
-        else:
-            room_id = wanted if _is_id(wanted) else await self._by_name(wanted)
+        room_id = self._numbered(wanted) or (wanted if _is_id(wanted) else await self._by_name(wanted))
         await self._enter(await self.veza.conversations.get(room_id))
+
+    def _numbered(self, wanted: str) -> str | None:
+        """The room of that number in the last list; None when it is not a number."""
+        if not wanted.isdigit() or not self._listed:
+            return None
+        if not 1 <= int(wanted) <= len(self._listed):
+            raise ClientError(f"The list has the numbers 1 to {len(self._listed)}.")
+        return self._listed[int(wanted) - 1]
 
     async def _by_name(self, name: str) -> str:
         if not name:
             raise ClientError("Which one? /open takes a number, a name or an id.")
         rooms = await self._all_mine()
-        found = [room for room in rooms if title(room, self.me.id).casefold() == name.casefold()]
+        found = [room for room in rooms if title(room).casefold() == name.casefold()]
         if not found:
             raise NotFound(f"You are in no room called {harmless(name)}; /rooms lists yours, /public others.")
         if len(found) > 1:
@@ -202,7 +206,7 @@ class ChatSession:
         self.room, self._conversation = room, conversation
         self._typing.clear()
         await self._look_around()
-        self._show(note(f"{title(conversation, self.me.id)}  ({conversation.type}, {conversation.id})"))
+        self._show(note(f"{title(conversation)}  ({conversation.type}, {conversation.id})"))
         for message in sorted(page.messages, key=lambda one: one.seq):
             self._learn(message)
             self._show(event_line(message))
@@ -225,11 +229,18 @@ class ChatSession:
             self._shown.notify_all()
 
     async def _rooms(self, _: str) -> None:
-        self._list(await self._all_mine(), "You are in no room yet: /create NAME, or /public.")
+        rooms = await self._all_mine()
+        lines = [conversation_line(number, room) for number, room in enumerate(rooms, 1)]
+        self._list([room.id for room in rooms], lines, "/open N opens one")
+        if not rooms:
+            self._show(note("You are in no room yet: /create NAME, or /public."))
 
-    async def _public(self, _: str) -> None:
-        found = await self.veza.conversations.public(limit=100)
-        self._list(found.conversations, "There is no public room: /create-public NAME makes one.")
+    async def _public(self, q: str) -> None:
+        rooms = (await self.veza.conversations.public(q or None, limit=100)).conversations
+        lines = [public_line(number, room) for number, room in enumerate(rooms, 1)]
+        self._list([room.id for room in rooms], lines, "/join N makes you a member of one")
+        if not rooms:
+            self._show(note("There is no such room: /create-public NAME makes one."))
 
     async def _all_mine(self) -> list[Conversation]:
         rooms: list[Conversation] = []
@@ -239,11 +250,12 @@ class ChatSession:
             if len(rooms) >= page.total or not page.conversations:
                 return rooms
 
-    def _list(self, rooms: list[Conversation], none: str) -> None:
-        self._listed = rooms
-        for number, room in enumerate(rooms, 1):
-            self._show(conversation_line(number, room, self.me.id))
-        self._show(note("/open N opens one" if rooms else none))
+    def _list(self, ids: list[str], lines: list[Line], hint: str) -> None:
+        self._listed = ids
+        for line in lines:
+            self._show(line)
+        if lines:
+            self._show(note(hint))
 
     async def _create(self, name: str) -> None:
         await self._enter(await self.veza.conversations.create("group", _given(name, "/create NAME")))
@@ -256,8 +268,9 @@ class ChatSession:
         await self._enter(await self.veza.conversations.create("direct", member_ids=[person]))
 
     async def _join(self, room_id: str) -> None:
-        await self.veza.conversations.join(_given(room_id, "/join ID"))
-        await self.open(room_id)
+        found = self._numbered(room_id) or _given(room_id, "/join ID")
+        await self.veza.conversations.join(found)
+        await self.open(found)
 
     async def _leave(self, _: str) -> None:
         room = self._opened()

@@ -14,6 +14,7 @@ from veza.client import (
     MessageEdited,
     OtherRoomEvent,
     Person,
+    PublicRoom,
     RoomDeleted,
     RoomEvent,
     RoomUpdated,
@@ -101,18 +102,19 @@ def _message_line(message: Message) -> Line:
     return line
 
 
-def title(conversation: Conversation, own_id: str) -> str:
+def title(conversation: Conversation) -> str:
     """What a room is called: its name, or for a direct one the other person's."""
     if conversation.name:
         return harmless(conversation.name)
-    others = [one.user.username for one in conversation.members or [] if one.user.id != own_id]
-    return harmless(", ".join(others)) if others else f"{conversation.type} {conversation.id[:8]}"
+    if conversation.other is not None:
+        return name_of(conversation.other)
+    return f"{conversation.type} {conversation.id[:8]}"
 
 
-def conversation_line(number: int, conversation: Conversation, own_id: str) -> Line:
+def conversation_line(number: int, conversation: Conversation) -> Line:
     line: Line = [
         (BOLD, f"  {number:2} "),
-        ("", title(conversation, own_id)),
+        ("", title(conversation)),
         (DIM, f"  {conversation.type}  {conversation.id}"),
     ]
     if conversation.unread_count:
@@ -122,6 +124,15 @@ def conversation_line(number: int, conversation: Conversation, own_id: str) -> L
         text = harmless(last.content)
         line.append((DIM, f"  {name_of(last.sender)}: {text[:40]}{'…' if len(text) > 40 else ''}"))
     return line
+
+
+def public_line(number: int, room: PublicRoom) -> Line:
+    members = f"{room.member_count} {'member' if room.member_count == 1 else 'members'}"
+    return [
+        (BOLD, f"  {number:2} "),
+        ("", harmless(room.name or "")),
+        (DIM, f"  {members}{', you too' if room.joined else ''}  {room.id}"),
+    ]
 
 
 def member_line(member: Member) -> Line:

@@ -10,6 +10,8 @@ from veza.config import load_settings
 from veza.serve.instance import State, public_url, running
 
 TIMEOUT_SECONDS = 3.0
+# PostgreSQL's many small processes are not worth a line each.
+SMALL_MB = 5.0
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -92,12 +94,17 @@ def _print(found: Status) -> None:
         click.echo(f"Nothing runs on {found.data_dir}; start it with 'veza serve'.")
         return
     click.echo(f"{found.ready}  {found.url}  (process {found.pid}, since {found.started_at})")
-    click.echo(f"data        {found.data_dir}")
-    click.echo(f"memory      {found.memory_mb} MB in {len(found.processes)} processes, {found.cpu_seconds} s of CPU")
+    click.echo(f"{'data':<16}{found.data_dir}")
+    click.echo(f"{'memory, CPU':<16}{found.memory_mb} MB, {found.cpu_seconds} s")
     for name, pid in found.services.items():
-        click.echo(f"{name:<12}process {pid}")
-    for name, part in found.parts.items():
-        click.echo(f"{name:<12}{_shown(part)}")
+        click.echo(f"{name:<16}process {pid}")
+    parts = found.parts.get("services")
+    for name, part in (parts if isinstance(parts, dict) else {}).items():
+        click.echo(f"{name:<16}{_shown(part)}")
+    click.echo(f"\n{'process':>8}  {'MB':>7}  {'CPU s':>7}  name")
+    for row in sorted(found.processes, key=lambda row: -row["memory_mb"]):
+        if row["memory_mb"] >= SMALL_MB:
+            click.echo(f"{row['pid']:>8}  {row['memory_mb']:>7}  {row['cpu_seconds']:>7}  {row['name']}")
 
 
 def _shown(part: object) -> str:

@@ -61,6 +61,8 @@ from veza.client.models import (
     Message,
     Messages,
     Person,
+    PublicRoom,
+    PublicRooms,
     Session,
     Stored,
 )
@@ -105,6 +107,8 @@ __all__ = [
     "Person",
     "Presence",
     "ProtocolError",
+    "PublicRoom",
+    "PublicRooms",
     "RateLimited",
     "ReactionAdded",
     "ReactionRemoved",

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
-from veza.client.models import Conversation, Conversations, HistoryPage, Message, Stored
+from veza.client.models import Conversation, Conversations, HistoryPage, Message, PublicRooms, Stored
 from veza.client.transport import Transport
 
 Kind = Literal["direct", "group", "public"]
@@ -37,9 +37,10 @@ class ConversationCalls:
         """The rooms one is a member of, with last message and unread count."""
         return await self._call("GET", "conversations", Conversations, query={"limit": limit, "offset": offset})
 
-    async def public(self, limit: int = 20, offset: int = 0) -> Conversations:
-        """Public rooms to discover."""
-        return await self._call("GET", "conversations/public", Conversations, query={"limit": limit, "offset": offset})
+    async def public(self, q: str | None = None, limit: int = 20, offset: int = 0) -> PublicRooms:
+        """Public rooms, newest first; `q` is a part of the name."""
+        query = {"q": q, "limit": limit, "offset": offset}
+        return await self._call("GET", "conversations/public", PublicRooms, query=query)
 
     async def join(self, room_id: str) -> None:
         """Become a member of a public room."""

@@ -108,7 +108,10 @@ class HistoryPage(Model, frozen=True, kw_only=True):
 
 
 class Conversation(Model, frozen=True, kw_only=True):
-    """A room: `type` is `direct`, `group` or `public`."""
+    """A room: `type` is `direct`, `group` or `public`; `role` is one's own in it.
+
+    `other` and `presence` tell of the other person of a direct room.
+    """
 
     id: str
     type: str
@@ -116,13 +119,32 @@ class Conversation(Model, frozen=True, kw_only=True):
     owner_id: str | None = None
     created_at: datetime | None = None
     last_seq: int = 0
+    last_read_seq: int = 0
     unread_count: int = 0
+    role: str | None = None
+    other: Person | None = None
+    presence: str | None = None
     last_message: Message | None = None
     members: list[Member] | None = None
 
 
 class Conversations(Model, frozen=True, kw_only=True):
     conversations: list[Conversation]
+    total: int = 0
+
+
+class PublicRoom(Model, frozen=True, kw_only=True):
+    """A room that anyone may join; `joined` says whether one has."""
+
+    id: str
+    name: str | None = None
+    created_at: datetime | None = None
+    member_count: int = 0
+    joined: bool = False
+
+
+class PublicRooms(Model, frozen=True, kw_only=True):
+    conversations: list[PublicRoom]
     total: int = 0
 
 

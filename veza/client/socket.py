@@ -39,6 +39,8 @@ _GOOD_CONNECTION_S = 10.0
 # Many rooms come back at once after a cut; the server need not answer them all in one breath.
 _JOINS_AT_ONCE = 16
 _LONGEST_AFTER_S = 60.0
+# People wait for a chat: the longest delay between two attempts.
+_LONGEST_BACKOFF_S = 10.0
 
 
 class Chat:
@@ -238,7 +240,7 @@ class Chat:
             self._subscriptions.close(told)
 
     async def _run(self) -> None:
-        backoff = Backoff(self._chance)
+        backoff = Backoff(self._chance, cap=_LONGEST_BACKOFF_S)
         clock = asyncio.get_running_loop().time
         attempt = 0
         try:

@@ -65,9 +65,7 @@ def load_settings(
 _EMPTY: dict[str, Any] = {"trusted_proxies": (), "allowed_origins": ()}
 
 
-def _find(
-    variable: Variable, environment: Mapping[str, str], from_file: Mapping[str, str]
-) -> tuple[str, Origin]:
+def _find(variable: Variable, environment: Mapping[str, str], from_file: Mapping[str, str]) -> tuple[str, Origin]:
     # An empty value counts as unset, as compose files and shells write it.
     if found := environment.get(variable.name, "").strip():
         return found, "environment"
@@ -124,9 +122,7 @@ def _check_production(values: Mapping[str, Any]) -> None:
     for field in ("jwt_secret", "hyperswitch_webhook_secret"):
         value = values[field]
         if len(value) < MIN_SECRET_LENGTH:
-            raise ConfigError(
-                f"{names[field]} must have at least {MIN_SECRET_LENGTH} characters in production."
-            )
+            raise ConfigError(f"{names[field]} must have at least {MIN_SECRET_LENGTH} characters in production.")
         # Eight different characters: below that a 32-character secret is a pattern, not a secret.
         if len(set(value)) < 8 or any(word in value.lower() for word in _WEAK_WORDS):
             raise ConfigError(f"{names[field]} is a placeholder; make one with 'openssl rand -hex 32'.")

@@ -37,9 +37,7 @@ def load_secrets(data_dir: Path, *, keep: bool = True) -> Secrets:
         )
         return _write_secrets(path, made) if keep else made
     except OSError as error:
-        raise ConfigError(
-            f"VEZA_DATA_DIR {data_dir} cannot be used: {error.strerror or error} ({path})."
-        ) from error
+        raise ConfigError(f"VEZA_DATA_DIR {data_dir} cannot be used: {error.strerror or error} ({path}).") from error
 
 
 def _read_secrets(path: Path) -> Secrets | None:

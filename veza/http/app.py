@@ -41,12 +41,16 @@ _numbers = itertools.count(1)
 
 
 class Protocol(UpgradableProtocol):
-    """Sanic's protocol with a limit on the whole header: Sanic's own starts anew at each byte that arrives."""
+    """Sanic's protocol, whose time limits count from the first byte: Sanic's own start anew at each."""
 
     def data_received(self, data: bytes) -> None:
         before = self._time
         super().data_received(data)
-        if self.http is not None and self.http.stage is Stage.REQUEST:
+        http = self.http
+        if http is None:
+            return
+        # IDLE with a body: the answer is sent, and what nobody read of the request is still coming in.
+        if http.stage is Stage.REQUEST or (http.stage is Stage.IDLE and http.request_body):
             self._time = before
 
 

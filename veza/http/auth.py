@@ -62,10 +62,13 @@ class Authenticator:
         """The caller that a token for the socket stands for. Raises Unauthenticated, Banned."""
         return await self._authenticate(Audience.CHAT, token)
 
-    async def still(self, session_id: UUID) -> Principal | None:
-        """Who an open socket's session speaks for by now; None when it ended or its user is banned."""
+    async def still(self, principal: Principal) -> Principal | None:
+        """Whom an open socket's session speaks for by now; None when it has ended or its user is banned."""
+        if principal.session_id is None:
+            return None
+        claims = Claims(principal.user_id, principal.session_id)
         try:
-            return (await self._find(session_id, datetime.now(UTC))).state.principal
+            return (await self._find(claims, datetime.now(UTC))).state.principal
         except (Unauthenticated, Banned):
             return None
 

@@ -6,6 +6,7 @@ import shutil
 from veza.errors import Unavailable
 from veza.http.health import Details
 from veza.http.services import Services
+from veza.storage import cache
 
 # Below this PostgreSQL and uploads are about to fail; time enough to act.
 LOW_DISK_GB = 1.0
@@ -19,7 +20,7 @@ def register_checks(services: Services) -> None:
         await services.pool.fetchval("SELECT 1")
 
     async def redis() -> None:
-        await services.cache.ping()
+        await cache.check(services.cache)
 
     async def objects() -> None:
         await services.objects.check()

@@ -211,9 +211,9 @@ class Sockets:
         """After a ban or another role: close what may no longer be open."""
         for socket in list(self.hub.users.get(user_id, ())):
             session = socket.session
-            if not isinstance(session, Session) or session.principal is None or session.principal.session_id is None:
+            if not isinstance(session, Session) or session.principal is None:
                 continue
-            still = await self.authenticator.still(session.principal.session_id)
+            still = await self.authenticator.still(session.principal)
             if still is None:
                 socket.close(CloseCode.REVOKED, "revoked")
             else:

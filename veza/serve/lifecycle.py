@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ DRAIN_SECONDS = 5.0
 RAY_STOP_SECONDS = 1.5
 # `make` and a supervisor both pass a signal on: two this close are one.
 SAME_SIGNAL_SECONDS = 0.5
+SIGNAL_POLL_SECONDS = 0.1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -71,25 +72,29 @@ class Run:
         self._began = time.monotonic()
         self._ray_started = False
         self._hasten = threading.Event()
+        # When a stop signal came while starting.
+        self._asked_at: float | None = None
 
     def run(self) -> int:
-        self._install(self._interrupt)
+        self._install(self._on_early_signal)
         try:
             self._look_first()
+            self._go_on()
             self._start()
             return asyncio.run(self._serve())
         finally:
-            # From here on a signal only hastens: cleaning up must not be interrupted.
+            # From here on a signal only hastens.
             self._install(lambda *_: self._hasten.set())
             self._stop()
 
     def _look_first(self) -> None:
         settings = self._settings
-        check_port(settings)
+        # First of all: after a crash it is our own gateways that still hold the port.
         left = leftovers.find(settings.data_dir)
         if left:
             with self._screen.step("Cleaning up after a crash", f"{len(left)} processes"):
                 leftovers.end(left, settings.data_dir)
+        check_port(settings)
         if settings.database_url:
             with self._screen.step("DATABASE_URL"):
                 check_database_now(settings.database_url)
@@ -103,16 +108,35 @@ class Run:
         """The services come up while Ray does, which takes longest and wants the main thread."""
         self._screen.heading(f"Veza is starting on {self._settings.data_dir}")
         self._services.start()
+        self._go_on()
         with concurrent.futures.ThreadPoolExecutor(1, "prepare") as pool:
-            prepared = pool.submit(lambda: asyncio.run(self._services.prepare()))
+            loaded = pool.submit(self._services.load)
+            prepared = pool.submit(lambda: asyncio.run(self._prepare()))
             from veza.actors.cluster import start_ray
 
+            # Ray answers SIGTERM with an exception wherever it strikes, inside an import too, whose lock is then
+            # held for ever: so no import of the other thread's may be left to wait for one.
+            loaded.result()
             with self._screen.step("Ray"):
                 self._ray_started = True
-                start_ray(self._services.settings, instance.run_directory(self._settings.data_dir))
-                # Ray puts a handler of its own in place.
-                self._install(self._interrupt)
+                try:
+                    start_ray(self._services.settings, instance.run_directory(self._settings.data_dir))
+                except SystemExit:
+                    # Ray puts handlers of its own in place, which answer SIGTERM so.
+                    raise Interrupted from None
+                finally:
+                    self._install(self._on_early_signal)
             prepared.result()
+        self._go_on()
+
+    async def _prepare(self) -> None:
+        work = asyncio.create_task(self._services.prepare(), name="prepare")
+        while not (await asyncio.wait([work], timeout=SIGNAL_POLL_SECONDS))[0]:
+            if self._asked_at is not None:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+                raise Interrupted
+        work.result()
 
     async def _serve(self) -> int:
         stop, again = asyncio.Event(), asyncio.Event()
@@ -129,6 +153,8 @@ class Run:
 
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, on_signal)
+        if self._asked_at is not None:
+            on_signal()
         stopping = asyncio.create_task(stop.wait(), name="stop signal")
         # From the first moment: a database that dies while actors start is started again like any other time.
         watching = [asyncio.create_task(self._services.watch(), name="services")]
@@ -163,10 +189,12 @@ class Run:
         if not launching.done():
             launching.cancel()
             await asyncio.gather(launching, return_exceptions=True)
+            steps.abandon()
             return None
         try:
             return launching.result()
         except VezaError as error:
+            steps.abandon()
             raise StartupError(f"The actors could not be started: {error.message}") from error
         finally:
             steps.end()
@@ -233,8 +261,19 @@ class Run:
             deadline.join()
             end_children(spare=spared)
 
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        raise Interrupted
+    def _on_early_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Note it: an exception raised here could strike inside an import and leave its lock held for ever."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+        elif now - self._asked_at > SAME_SIGNAL_SECONDS:
+            # Asked twice. Nobody has been told that anything is stored, and the services survive a kill.
+            end_children()
+            os._exit(130)
+
+    def _go_on(self) -> None:
+        if self._asked_at is not None:
+            raise Interrupted
 
     def _install(self, handler: Callable[[int, FrameType | None], None]) -> None:
         for number in STOP_SIGNALS:
@@ -246,7 +285,7 @@ class Steps:
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._open: Iterator[None] | None = None
+        self._open: Generator[None, None, None] | None = None
 
     def next(self, name: str) -> None:
         self.end()
@@ -258,6 +297,12 @@ class Steps:
             next(self._open, None)
             self._open = None
 
-    def _shown(self, name: str) -> Iterator[None]:
+    def abandon(self) -> None:
+        """What is under way has failed."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _shown(self, name: str) -> Generator[None, None, None]:
         with self._screen.step(name):
             yield

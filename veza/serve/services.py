@@ -49,6 +49,15 @@ class Services:
         self._embedded.append(service)
         service.start()
 
+    @staticmethod
+    def load() -> None:
+        """Import what `prepare` needs."""
+        import veza.storage.cache
+        import veza.storage.migrate
+        import veza.storage.objects
+
+        veza.storage.objects.load()
+
     async def prepare(self) -> None:
         """Wait for all of them, migrate, make the bucket. Raises StartupError when the platform cannot run."""
         parts = [asyncio.ensure_future(part) for part in (self._database(), self._objects(), self._cache())]

@@ -56,7 +56,8 @@ class ControlReader:
     def __init__(self, url: str, handle: Callable[[ControlEvent], Awaitable[None]]) -> None:
         self._url = url
         self._handle = handle
-        self._position = 0
+        # None until the first connection: an empty log also has a position, to go on from after a reconnect.
+        self._position: int | None = None
         self._seen: dict[int, None] = {}
         self._polled_at = -STALE_SECONDS
         self._wake = asyncio.Event()
@@ -83,13 +84,14 @@ class ControlReader:
         )
         try:
             await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
-            if not self._position:
+            if self._position is None:
                 # Nothing is cached yet, so what happened before is of no interest.
-                self._position = await connection.fetchval("SELECT coalesce(max(id), 0) FROM control_log")
-                past = await connection.fetch("SELECT id FROM control_log WHERE id > $1", self._position - OVERLAP)
+                position = int(await connection.fetchval("SELECT coalesce(max(id), 0) FROM control_log"))
+                past = await connection.fetch("SELECT id FROM control_log WHERE id > $1", position - OVERLAP)
                 self._seen = dict.fromkeys(row["id"] for row in past)
+                self._position = position
             while True:
-                await self._poll(connection)
+                self._position = await self._poll(connection, self._position)
                 try:
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._wake.wait()
@@ -99,18 +101,21 @@ class ControlReader:
         finally:
             connection.terminate()
 
-    async def _poll(self, connection: Any) -> None:
+    async def _poll(self, connection: Any, position: int) -> int:
+        """Handle what is new and return the position to go on from."""
         now = asyncio.get_running_loop().time()
         rows = await connection.fetch(
-            "SELECT id, kind, subject FROM control_log WHERE id > $1 ORDER BY id", self._position - OVERLAP
+            "SELECT id, kind, subject FROM control_log WHERE id > $1 ORDER BY id", position - OVERLAP
         )
         for row in rows:
             if row["id"] in self._seen:
                 continue
-            self._seen[row["id"]] = None
+            # Seen only once it is handled: what fails on the way comes again.
             await self._handle(ControlEvent(ControlKind(row["kind"]), row["subject"]))
+            self._seen[row["id"]] = None
         if rows:
-            self._position = max(self._position, rows[-1]["id"])
-            for old in [key for key in self._seen if key <= self._position - OVERLAP]:
+            position = max(position, rows[-1]["id"])
+            for old in [key for key in self._seen if key <= position - OVERLAP]:
                 del self._seen[old]
         self._polled_at = now
+        return position

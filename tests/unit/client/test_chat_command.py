@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import stat
 import sys
 import termios
@@ -171,6 +172,7 @@ async def test_the_screen_takes_lines_shows_state_and_survives_a_cut(world: Worl
         assert any(command["type"] == "typing" for command in world.peer.commands)
         await world.peer.say(ROOM, "\x1b]0;owned\x07")
         await terminal.until("␛]0;owned␇")
+        assert "\x1b]" not in terminal.raw
         await world.peer.tell_all({"type": "reconnect", "after_ms": 1000})
         await world.peer.close_all(1001)
         await terminal.until("reconnecting")
@@ -189,7 +191,8 @@ class Terminal:
     def __init__(self, process: asyncio.subprocess.Process, controller: int) -> None:
         self.process = process
         self._controller = controller
-        self._seen = ""
+        self.raw = ""
+        self._done_with = 0
         self._more = asyncio.Event()
         asyncio.get_running_loop().add_reader(controller, self._read)
 
@@ -211,15 +214,18 @@ class Terminal:
         os.write(self._controller, keys.encode())
 
     async def until(self, text: str) -> None:
-        """Wait until the text is printed; what was printed before it is done with."""
+        """Wait until the text is printed, whatever its colours, after what was waited for before."""
         try:
             async with asyncio.timeout(20):
-                while text not in self._seen:
+                while text not in self._new():
                     self._more.clear()
                     await self._more.wait()
         except TimeoutError:
-            pytest.fail(f"{text!r} is not in {self._seen!r}")
-        self._seen = self._seen.partition(text)[2]
+            pytest.fail(f"{text!r} is not in {self._new()!r}")
+        self._done_with += self._new().index(text) + len(text)
+
+    def _new(self) -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw)[self._done_with :]
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._controller)
@@ -230,7 +236,7 @@ class Terminal:
     def _read(self) -> None:
         try:
             new = os.read(self._controller, 65536).decode(errors="replace")
-            self._seen += new
+            self.raw += new
             for _ in range(new.count("\x1b[6n")):  # "where is the cursor?", as a real terminal answers it
                 self.type("\x1b[5;1R")
         except OSError:

@@ -1,5 +1,6 @@
 """Where embedded services live, and as whom: accounts, closed directories, short paths for Unix sockets."""
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -85,6 +86,13 @@ def scratch_directory(data_dir: Path, account: Account | None) -> Path:
         path.chmod(0o711 if account else 0o700)
         return path
     raise StartupError("There is no temporary directory for Unix sockets; set TMPDIR to a short, open path.")
+
+
+def release(directory: Path) -> None:
+    """Remove a directory of sockets, and the one made for it, if nothing else is in them."""
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+        directory.parent.rmdir()
 
 
 def owned_directory(path: Path, account: Account | None) -> Path:

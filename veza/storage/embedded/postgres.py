@@ -20,6 +20,7 @@ from veza.storage.embedded.places import (
     enterable,
     owned_directory,
     readable_copy,
+    release,
     scratch_directory,
     socket_directory,
     unprivileged_account,
@@ -65,7 +66,12 @@ class Postgres(Service):
     def url(self) -> str:
         return f"postgresql://{USER}@/{DATABASE}?host={quote(str(self._sockets))}"
 
+    def stop(self, timeout: float = 5.0) -> None:
+        super().stop(timeout)
+        release(self._sockets)
+
     def _prepare(self) -> None:
+        socket_directory(self.data_dir, self._account)
         owned_directory(self._sockets, self._account)
         self._bin = self._binaries()
         self._clear()

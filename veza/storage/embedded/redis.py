@@ -9,7 +9,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from veza.errors import StartupError
-from veza.storage.embedded.places import socket_directory
+from veza.storage.embedded.places import release, socket_directory
 from veza.storage.embedded.process import Child
 from veza.storage.embedded.service import Service
 
@@ -29,7 +29,12 @@ class Redis(Service):
     def url(self) -> str:
         return f"unix://:{quote(self._password, safe='')}@{quote(str(self._socket))}"
 
+    def stop(self, timeout: float = 5.0) -> None:
+        super().stop(timeout)
+        release(self._socket.parent)
+
     def _prepare(self) -> None:
+        socket_directory(self.data_dir, None)
         self._store.mkdir(mode=0o700, exist_ok=True)
         self._socket.unlink(missing_ok=True)
 

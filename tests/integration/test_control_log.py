@@ -1,0 +1,91 @@
+"""The control log against a real server: every event arrives once, whatever happens to the connection."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from gateways import following, until
+
+from veza.storage import control_log
+from veza.storage.control_log import ControlEvent, ControlKind, ControlReader
+from veza.storage.database import transaction
+
+KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'veza control reader'"
+
+
+def event() -> ControlEvent:
+    return ControlEvent(ControlKind.USER_CHANGED, str(uuid4()))
+
+
+class Listener:
+    """Notes what it is handed; fails on purpose as often as told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.heard: list[ControlEvent] = []
+        self.failures = failures
+
+    async def __call__(self, event: ControlEvent) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError
+        self.heard.append(event)
+
+
+@pytest.fixture(autouse=True)
+async def empty_log(pool: Any) -> None:
+    await pool.execute("TRUNCATE control_log RESTART IDENTITY")
+
+
+async def test_events_arrive_once_and_in_order(pool: Any, database_url: str) -> None:
+    await control_log.append(pool, event())
+    listener = Listener()
+    async with following(ControlReader(database_url, listener)):
+        sent = [event() for _ in range(5)]
+        for one in sent:
+            await control_log.append(pool, one)
+        await until(lambda: len(listener.heard) >= 5)
+        await control_log.append(pool, last := event())
+        await until(lambda: last in listener.heard)
+    assert listener.heard == [*sent, last]
+
+
+async def test_an_event_of_a_transaction_that_is_undone_never_arrives(pool: Any, database_url: str) -> None:
+    listener = Listener()
+    async with following(ControlReader(database_url, listener)):
+        async with pool.acquire() as connection:
+            undone = connection.transaction()
+            await undone.start()
+            await control_log.append(connection, event())
+            await undone.rollback()
+        await control_log.append(pool, last := event())
+        await until(lambda: last in listener.heard)
+    assert listener.heard == [last]
+
+
+async def test_an_event_that_commits_after_later_ones_arrives(pool: Any, database_url: str) -> None:
+    listener = Listener()
+    async with following(ControlReader(database_url, listener)):
+        async with transaction(pool) as connection:
+            await control_log.append(connection, slow := event())
+            await control_log.append(pool, fast := event())
+            await until(lambda: fast in listener.heard)
+        await until(lambda: slow in listener.heard)
+    assert listener.heard == [fast, slow]
+
+
+async def test_nothing_is_missed_while_the_connection_is_lost(pool: Any, database_url: str) -> None:
+    listener = Listener()
+    async with following(ControlReader(database_url, listener)):
+        # The log is empty so far: what comes next must not be taken for the past.
+        await pool.execute(KILL)
+        await control_log.append(pool, one := event())
+        await until(lambda: one in listener.heard)
+    assert listener.heard == [one]
+
+
+async def test_an_event_that_could_not_be_handled_comes_again(pool: Any, database_url: str) -> None:
+    listener = Listener(failures=1)
+    async with following(ControlReader(database_url, listener)):
+        await control_log.append(pool, one := event())
+        await until(lambda: one in listener.heard)
+    assert listener.heard == [one]
