@@ -23,6 +23,9 @@ class VezaError(Exception):
     def message(self) -> str:
         return str(self.args[0])
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class Detailed(VezaError):
     """An error about fields of the request. `details` names them: `[(field, message), …]`."""

@@ -47,10 +47,11 @@ _LIVE_FILE = re.compile(r"gauge_live\w*_(\d+)\.db")
 
 
 class RouteMeter:
-    """Counts the requests of one route; its series are looked up once."""
+    """Counts the requests of one route; its series are looked up once. A `probe` is called by machines."""
 
-    def __init__(self, route: str) -> None:
+    def __init__(self, route: str, *, probe: bool = False) -> None:
         self.route = route
+        self.probe = probe
         self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def observe(self, method: str, status: int, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """The control log against a real server: every event arrives once, whatever happens to the connection."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -62,15 +63,37 @@ async def test_an_event_of_a_transaction_that_is_undone_never_arrives(pool: Any,
     assert listener.heard == [last]
 
 
-async def test_an_event_that_commits_after_later_ones_arrives(pool: Any, database_url: str) -> None:
+async def test_events_become_visible_in_the_order_of_their_ids(pool: Any, database_url: str) -> None:
     listener = Listener()
     async with following(ControlReader(database_url, listener)):
         async with transaction(pool) as connection:
-            await control_log.append(connection, slow := event())
-            await control_log.append(pool, fast := event())
-            await until(lambda: fast in listener.heard)
-        await until(lambda: slow in listener.heard)
-    assert listener.heard == [fast, slow]
+            await control_log.append(connection, first := event())
+            second = event()
+            waiting = asyncio.create_task(control_log.append(pool, second))
+            # The second writer waits for the first to commit, or its row would be read first.
+            await until_locked(pool)
+            assert not waiting.done()
+        await waiting
+        await until(lambda: second in listener.heard)
+    assert listener.heard == [first, second]
+
+
+async def test_an_event_of_a_newer_version_is_passed_over(pool: Any, database_url: str) -> None:
+    listener = Listener()
+    async with following(ControlReader(database_url, listener)):
+        await pool.execute("INSERT INTO control_log (kind, subject) VALUES ('of_the_future', 'x')")
+        await control_log.append(pool, known := event())
+        await until(lambda: known in listener.heard)
+    assert listener.heard == [known]
+
+
+async def until_locked(pool: Any) -> None:
+    """Wait until somebody waits for the writers' lock."""
+    async with asyncio.timeout(10):
+        while not await pool.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+        ):
+            await asyncio.sleep(0)
 
 
 async def test_nothing_is_missed_while_the_connection_is_lost(pool: Any, database_url: str) -> None:

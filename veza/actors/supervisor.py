@@ -22,7 +22,8 @@ from veza.errors import Unavailable
 from veza.logs import setup_logging
 from veza.realtime.partition import plan
 from veza.storage import partitions
-from veza.storage.database import UNREACHABLE, open_connection
+from veza.storage.database import UNREACHABLE, open_connection, open_pool
+from veza.storage.sweeps import sweep
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ SUSPECT_S = 1.0
 # A shard that stays silent this long is killed and replaced.
 GIVE_UP_S = 15.0
 START_TIMEOUT_S = 60.0
+SWEEP_EVERY_S = 600.0
 
 
 class Member:
@@ -75,6 +77,7 @@ class Supervisor:
                 await self._reconcile()
                 self._tasks.start(self._reconcile_forever(), "reconcile")
                 self._tasks.start(self._replenish_forever(), "replenish")
+                self._tasks.start(self._sweep_forever(), "sweep")
                 self._started = True
         return self.state()
 
@@ -228,6 +231,18 @@ class Supervisor:
             await ShardRef(shard.ref.name).gateway_lost(name)
         except ActorGone:
             return  # it knows nothing any more
+
+    async def _sweep_forever(self) -> None:
+        """Remove rows that have had their day."""
+        while True:
+            try:
+                pool = await open_pool(self._settings.database_url, size=1, name="sweep")
+                async with pool:
+                    removed = await sweep(pool)
+                log.info("swept", extra={"removed": removed})
+            except (*UNREACHABLE, asyncpg.PostgresError, Unavailable) as error:
+                log.warning("sweep put off", extra={"reason": type(error).__name__})
+            await asyncio.sleep(SWEEP_EVERY_S)
 
     # -- the partition map -----------------------------------------------------------------------------------
 

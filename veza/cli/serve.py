@@ -23,4 +23,4 @@ def serve(print_config: bool) -> None:
     from veza.serve import in_own_session
     from veza.serve import serve as run
 
-    sys.exit(in_own_session(lambda: run(settings)))
+    sys.exit(in_own_session(lambda requests: run(settings, requests)))

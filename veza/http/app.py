@@ -91,14 +91,20 @@ def _config() -> Config:
 
 def _mount(app: Sanic[Config, Any], route: Route, endpoint: Endpoint) -> None:
     methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
-    app.add_route(endpoint, route.pattern, methods=methods, name=route.name, ctx_meter=RouteMeter(route.pattern))
+    app.add_route(
+        endpoint,
+        route.pattern,
+        methods=methods,
+        name=route.name,
+        ctx_meter=RouteMeter(route.pattern, probe=route.probe),
+    )
     if route.legacy:
         app.add_route(
             _deprecated(endpoint, route.pattern),
             route.path,
             methods=methods,
             name=f"{route.name}.legacy",
-            ctx_meter=RouteMeter(route.path),
+            ctx_meter=RouteMeter(route.path, probe=route.probe),
         )
 
 

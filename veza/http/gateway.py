@@ -131,6 +131,7 @@ class Gateway:
             self._services.health.draining = True
             await self._sockets.drain()
             await stop_server(self._server, REQUESTS_S)
+            self._services.passwords.close()
             await self._services.pool.close()
         await self._work.close()
         await self._tasks.close()

@@ -76,6 +76,7 @@ class Route(msgspec.Struct, frozen=True):
     result: Any
     produces: str
     legacy: bool
+    probe: bool
 
     @property
     def pattern(self) -> str:
@@ -99,8 +100,12 @@ class Resource:
         errors: Iterable[type[VezaError]] = (),
         produces: str = "application/json",
         legacy: bool = False,
+        probe: bool = False,
     ) -> Callable[[Handler], Handler]:
-        """Declare a GET (and with it HEAD). `legacy` also serves it at the root, marked as deprecated."""
+        """Declare a GET (and with it HEAD). `legacy` also serves it at the root, marked as deprecated.
+
+        A `probe` is called all the time by machines: the access log has it at level DEBUG while it succeeds.
+        """
         return self._declare("GET", path, status=status, auth=auth, errors=errors, produces=produces, legacy=legacy)
 
     def post(
@@ -143,6 +148,7 @@ class Resource:
         errors: Iterable[type[VezaError]],
         produces: str = "application/json",
         legacy: bool = False,
+        probe: bool = False,
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
             signature = _read_signature(handler, path)
@@ -167,6 +173,7 @@ class Resource:
                     result=signature.result,
                     produces=produces,
                     legacy=legacy,
+                    probe=probe,
                 )
             )
             return handler

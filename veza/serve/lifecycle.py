@@ -5,12 +5,10 @@ import concurrent.futures
 import datetime
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import psutil
@@ -24,6 +22,7 @@ from veza.serve.children import adopt_orphans, end_children
 from veza.serve.preflight import check_database_now, check_port
 from veza.serve.screen import Screen
 from veza.serve.services import Services
+from veza.serve.stopping import POLL_SECONDS, Interrupted, StopRequests
 from veza.serve.welcome import welcome
 from veza.storage.embedded import leftovers
 
@@ -35,29 +34,21 @@ log = logging.getLogger(__name__)
 # Together below the 10 s that a drain may take: sockets and commits, then Ray, then the services.
 DRAIN_SECONDS = 5.0
 RAY_STOP_SECONDS = 1.5
-# `make` and a supervisor both pass a signal on: two this close are one.
-SAME_SIGNAL_SECONDS = 0.5
-SIGNAL_POLL_SECONDS = 0.1
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SERVICES_STOP_SECONDS = 3.0
 
 
-class Interrupted(BaseException):
-    """A stop signal came while starting."""
-
-
-def serve(settings: Settings) -> int:
-    """Run until a stop signal; the exit status. What stops it from starting is one sentence on standard error."""
+def serve(settings: Settings, requests: StopRequests) -> int:
+    """Run until asked to stop; the exit status. What stops it from starting is one sentence on standard error."""
     screen = Screen()
     try:
         setup_logging(settings, "serve")
         with instance.only_instance(settings.data_dir):
-            return Run(settings, screen).run()
+            return Run(settings, screen, requests).run()
     except StartupError as error:
         screen.close()
         print(f"veza: {error.message}", file=sys.stderr, flush=True)  # noqa: T201 - for the person who started it
         return 1
     except Interrupted:
-        screen.close()
         screen.line("Stopped before it was ready.")
         return 130
     finally:
@@ -65,26 +56,21 @@ def serve(settings: Settings) -> int:
 
 
 class Run:
-    def __init__(self, settings: Settings, screen: Screen) -> None:
+    def __init__(self, settings: Settings, screen: Screen, requests: StopRequests) -> None:
         self._settings = settings
         self._screen = screen
+        self._requests = requests
         self._services = Services(settings, screen)
         self._began = time.monotonic()
         self._ray_started = False
-        self._hasten = threading.Event()
-        # When a stop signal came while starting.
-        self._asked_at: float | None = None
 
     def run(self) -> int:
-        self._install(self._on_early_signal)
         try:
             self._look_first()
-            self._go_on()
+            self._requests.check()
             self._start()
             return asyncio.run(self._serve())
         finally:
-            # From here on a signal only hastens.
-            self._install(lambda *_: self._hasten.set())
             self._stop()
 
     def _look_first(self) -> None:
@@ -108,75 +94,53 @@ class Run:
         """The services come up while Ray does, which takes longest and wants the main thread."""
         self._screen.heading(f"Veza is starting on {self._settings.data_dir}")
         self._services.start()
-        self._go_on()
+        self._requests.check()
         with concurrent.futures.ThreadPoolExecutor(1, "prepare") as pool:
-            loaded = pool.submit(self._services.load)
             prepared = pool.submit(lambda: asyncio.run(self._prepare()))
             from veza.actors.cluster import start_ray
 
-            # Ray answers SIGTERM with an exception wherever it strikes, inside an import too, whose lock is then
-            # held for ever: so no import of the other thread's may be left to wait for one.
-            loaded.result()
             with self._screen.step("Ray"):
                 self._ray_started = True
-                try:
-                    start_ray(self._services.settings, instance.run_directory(self._settings.data_dir))
-                except SystemExit:
-                    # Ray puts handlers of its own in place, which answer SIGTERM so.
-                    raise Interrupted from None
-                finally:
-                    self._install(self._on_early_signal)
+                start_ray(self._services.settings, instance.run_directory(self._settings.data_dir))
+                # Ray has put handlers of its own in place.
+                self._requests.catch_signals()
             prepared.result()
-        self._go_on()
+        self._requests.check()
 
     async def _prepare(self) -> None:
         work = asyncio.create_task(self._services.prepare(), name="prepare")
-        while not (await asyncio.wait([work], timeout=SIGNAL_POLL_SECONDS))[0]:
-            if self._asked_at is not None:
+        while not (await asyncio.wait([work], timeout=POLL_SECONDS))[0]:
+            if self._requests.asked:
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
                 raise Interrupted
         work.result()
 
     async def _serve(self) -> int:
-        stop, again = asyncio.Event(), asyncio.Event()
-        loop = asyncio.get_running_loop()
-        first_at = 0.0
-
-        def on_signal() -> None:
-            nonlocal first_at
-            if not stop.is_set():
-                first_at = loop.time()
-                stop.set()
-            elif loop.time() - first_at > SAME_SIGNAL_SECONDS:
-                again.set()
-
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, on_signal)
-        if self._asked_at is not None:
-            on_signal()
-        stopping = asyncio.create_task(stop.wait(), name="stop signal")
+        stopping = asyncio.create_task(self._until(lambda: self._requests.asked), name="stop request")
         # From the first moment: a database that dies while actors start is started again like any other time.
         watching = [asyncio.create_task(self._services.watch(), name="services")]
         cluster: Cluster | None = None
         try:
             cluster = await self._launch(stopping)
             if cluster is None:
-                return 130
+                raise Interrupted
             watching.append(asyncio.create_task(cluster.watch(), name="cluster"))
             await self._announce()
             await asyncio.wait([stopping, *watching], return_when=asyncio.FIRST_COMPLETED)
-            return 0 if stop.is_set() else self._report_failure(watching)
+            return 0 if stopping.done() else self._report_failure(watching)
         finally:
             if cluster is not None:
-                await self._drain(cluster, again)
+                await self._drain(cluster)
             for task in (stopping, *watching):
                 task.cancel()
             await asyncio.gather(stopping, *watching, return_exceptions=True)
-            if again.is_set():
-                self._hasten.set()
 
-    async def _launch(self, stopping: asyncio.Task[bool]) -> "Cluster | None":
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - a pipe and signal handlers set no event
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _launch(self, stopping: asyncio.Task[None]) -> "Cluster | None":
         """The actors, ready; None when a stop signal came first."""
         from veza.actors.cluster import Cluster
         from veza.http.gateway import Gateway
@@ -215,11 +179,11 @@ class Run:
         instance.write_state(settings.data_dir, state)
         await welcome(self._screen, settings, time.monotonic() - self._began)
 
-    async def _drain(self, cluster: "Cluster", again: asyncio.Event) -> None:
+    async def _drain(self, cluster: "Cluster") -> None:
         instance.remove_state(self._settings.data_dir)
         self._screen.heading("Stopping (press Ctrl-C again to hasten)")
         draining = asyncio.create_task(cluster.drain(DRAIN_SECONDS), name="drain")
-        hastened = asyncio.create_task(again.wait(), name="second signal")
+        hastened = asyncio.create_task(self._until(lambda: self._requests.again), name="hasten")
         with self._screen.step("Sockets and commits"):
             await asyncio.wait([draining, hastened], timeout=DRAIN_SECONDS + 0.5, return_when=asyncio.FIRST_COMPLETED)
             for task in (draining, hastened):
@@ -242,14 +206,14 @@ class Run:
                 self._stop_ray()
         if self._services.pids:
             with self._screen.step("Services stop"):
-                self._services.stop(1.0 if self._hasten.is_set() else 3.0)
+                self._services.stop(1.0 if self._requests.again else SERVICES_STOP_SECONDS)
         end_children()
 
     def _stop_ray(self) -> None:
         from veza.actors.cluster import stop_ray
 
         spared = {pid for pid in self._services.pids.values() if pid}
-        patience = 0.1 if self._hasten.is_set() else RAY_STOP_SECONDS
+        patience = 0.1 if self._requests.again else RAY_STOP_SECONDS
         # A Ray that does not end in time is ended: what had to be stored is stored by now.
         deadline = threading.Timer(patience, end_children, kwargs={"spare": spared})
         deadline.daemon = True
@@ -260,24 +224,6 @@ class Run:
             deadline.cancel()
             deadline.join()
             end_children(spare=spared)
-
-    def _on_early_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Note it: an exception raised here could strike inside an import and leave its lock held for ever."""
-        now = time.monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
-        elif now - self._asked_at > SAME_SIGNAL_SECONDS:
-            # Asked twice. Nobody has been told that anything is stored, and the services survive a kill.
-            end_children()
-            os._exit(130)
-
-    def _go_on(self) -> None:
-        if self._asked_at is not None:
-            raise Interrupted
-
-    def _install(self, handler: Callable[[int, FrameType | None], None]) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, handler)
 
 
 class Steps:

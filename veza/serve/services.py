@@ -49,15 +49,6 @@ class Services:
         self._embedded.append(service)
         service.start()
 
-    @staticmethod
-    def load() -> None:
-        """Import what `prepare` needs."""
-        import veza.storage.cache
-        import veza.storage.migrate
-        import veza.storage.objects
-
-        veza.storage.objects.load()
-
     async def prepare(self) -> None:
         """Wait for all of them, migrate, make the bucket. Raises StartupError when the platform cannot run."""
         parts = [asyncio.ensure_future(part) for part in (self._database(), self._objects(), self._cache())]
@@ -110,6 +101,8 @@ class Services:
 
     async def watch(self) -> None:
         """Keep the embedded ones alive, until cancelled. On the main thread's loop."""
+        if not self._embedded:
+            await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
             for service in self._embedded:
                 group.create_task(service.watch(), name=f"watch {service.name}")

@@ -21,8 +21,8 @@ CHANNEL = "veza_control"
 POLL_SECONDS = 0.5
 # A reader that has not managed a poll for this long no longer trusts what it cached.
 STALE_SECONDS = 2.0
-# Revisited each time, because rows commit out of the order of their ids.
-OVERLAP = 200
+# Held by a writer until it commits, so that rows become visible in the order of their ids.
+LOCK_KEY = 0x76657A62
 
 
 class ControlKind(enum.StrEnum):
@@ -38,11 +38,17 @@ class ControlEvent(msgspec.Struct, frozen=True):
 
 
 async def append(connection: Connection, *events: ControlEvent) -> None:
-    """Record events; call it inside the transaction that made them true."""
+    """Record events; call it inside the transaction that made them true, as late as can be."""
     await connection.execute(
-        "INSERT INTO control_log (kind, subject) SELECT * FROM unnest($1::text[], $2::text[])",
+        """
+        INSERT INTO control_log (kind, subject)
+        SELECT e.kind, e.subject
+        FROM (SELECT pg_advisory_xact_lock($3) OFFSET 0) AS locked,
+             unnest($1::text[], $2::text[]) AS e (kind, subject)
+        """,
         [event.kind.value for event in events],
         [event.subject for event in events],
+        LOCK_KEY,
     )
     await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
 
@@ -58,7 +64,6 @@ class ControlReader:
         self._handle = handle
         # None until the first connection: an empty log also has a position, to go on from after a reconnect.
         self._position: int | None = None
-        self._seen: dict[int, None] = {}
         self._polled_at = -STALE_SECONDS
         self._wake = asyncio.Event()
 
@@ -86,12 +91,9 @@ class ControlReader:
             await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
             if self._position is None:
                 # Nothing is cached yet, so what happened before is of no interest.
-                position = int(await connection.fetchval("SELECT coalesce(max(id), 0) FROM control_log"))
-                past = await connection.fetch("SELECT id FROM control_log WHERE id > $1", position - OVERLAP)
-                self._seen = dict.fromkeys(row["id"] for row in past)
-                self._position = position
+                self._position = int(await connection.fetchval("SELECT coalesce(max(id), 0) FROM control_log"))
             while True:
-                self._position = await self._poll(connection, self._position)
+                await self._poll(connection)
                 try:
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._wake.wait()
@@ -101,21 +103,21 @@ class ControlReader:
         finally:
             connection.terminate()
 
-    async def _poll(self, connection: Any, position: int) -> int:
-        """Handle what is new and return the position to go on from."""
+    async def _poll(self, connection: Any) -> None:
+        """Handle what is new, in order."""
         now = asyncio.get_running_loop().time()
         rows = await connection.fetch(
-            "SELECT id, kind, subject FROM control_log WHERE id > $1 ORDER BY id", position - OVERLAP
+            "SELECT id, kind, subject FROM control_log WHERE id > $1 ORDER BY id", self._position
         )
         for row in rows:
-            if row["id"] in self._seen:
-                continue
-            # Seen only once it is handled: what fails on the way comes again.
-            await self._handle(ControlEvent(ControlKind(row["kind"]), row["subject"]))
-            self._seen[row["id"]] = None
-        if rows:
-            position = max(position, rows[-1]["id"])
-            for old in [key for key in self._seen if key <= position - OVERLAP]:
-                del self._seen[old]
+            if row["kind"] in _KINDS:
+                await self._handle(ControlEvent(ControlKind(row["kind"]), row["subject"]))
+            else:
+                # A newer version's, in the middle of an upgrade: it concerns what this one does not know.
+                log.warning("unknown control event", extra={"kind": row["kind"]})
+            # Only once it is handled: what fails on the way comes again.
+            self._position = row["id"]
         self._polled_at = now
-        return position
+
+
+_KINDS = frozenset(kind.value for kind in ControlKind)

@@ -1,7 +1,6 @@
 """The object store: any S3, spoken to through aiobotocore, which is imported where it is used (0.4 s)."""
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -36,11 +35,6 @@ class ObjectStore:
         with _translated():
             async with asyncio.timeout(timeout):
                 await self.client.head_bucket(Bucket=self.bucket)
-
-
-def load() -> None:
-    """Import the client library now rather than at the first use."""
-    importlib.import_module("aiobotocore.session")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Probes, status and metrics."""
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -198,3 +199,19 @@ async def test_services_that_are_configured_are_checked(services: Services) -> N
         assert (await client.get("/api/v1/readyz")).json()["data"]["status"] == "degraded"
         deep = (await client.get("/api/v1/health/deep")).json()["data"]
         assert deep["checks"]["s3"]["status"] == "error"
+
+
+async def test_probes_fill_no_log_while_they_succeed(
+    client: httpx.AsyncClient, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    def logged() -> list[tuple[str, str]]:
+        return [(vars(line)["route"], line.levelname) for line in caplog.records if line.name == "veza.access"]
+
+    with caplog.at_level(logging.INFO):
+        await client.get("/api/v1/health")
+        await client.get("/api/v1/readyz")
+    assert logged() == [("/api/v1/readyz", "INFO")]
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        await client.get("/health")
+    assert logged() == [("/health", "DEBUG")]

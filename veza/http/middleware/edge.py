@@ -1,5 +1,6 @@
 """The last step of every response: common headers, metrics, access log."""
 
+import logging
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,8 @@ class Edge:
             preflight = request.method == "OPTIONS"
             response.headers.update(self._cors.headers(origin, preflight=preflight))
         seconds = perf_counter() - request.started
-        route = request.route
-        meter: RouteMeter = getattr(route.ctx, "meter", UNMATCHED) if route else UNMATCHED
+        meter: RouteMeter = getattr(request.route and request.route.ctx, "meter", UNMATCHED)
         status = response.status or 200
         meter.observe(request.method, status, seconds)
-        access_log.write(request, meter.route, status, len(response.body or b""), seconds)
+        level = logging.DEBUG if meter.probe and status < 400 else logging.INFO
+        access_log.write(request, meter.route, level, status, len(response.body or b""), seconds)
