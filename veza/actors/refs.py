@@ -9,6 +9,8 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
+from veza.realtime.routing import PartitionMap
+
 NAMESPACE = "veza"
 SUPERVISOR = "Supervisor"
 
@@ -58,14 +60,14 @@ class GatewayRef(ActorRef):
     async def deliver(self, batch: bytes) -> None:
         await self.call("deliver", batch)
 
-    async def set_map(self, version: int, owners: Mapping[int, str | None]) -> None:
-        await self.call("set_map", version, dict(owners))
+    async def set_map(self, partitions: PartitionMap) -> None:
+        await self.call("set_map", dict(partitions))
 
 
 class SupervisorRef(ActorRef):
     def __init__(self, handle: Any | None = None) -> None:
         super().__init__(SUPERVISOR, handle)
 
-    async def partition_map(self) -> tuple[int, dict[int, str | None]]:
-        version, owners = await self.call("partition_map")
-        return version, owners
+    async def partition_map(self) -> PartitionMap:
+        found: PartitionMap = await self.call("partition_map")
+        return found

@@ -21,6 +21,7 @@ from veza.config import Settings
 from veza.errors import Unavailable
 from veza.logs import setup_logging
 from veza.realtime.partition import plan
+from veza.realtime.routing import PartitionMap
 from veza.storage import partitions
 from veza.storage.database import UNREACHABLE, open_connection, open_pool
 from veza.storage.sweeps import sweep
@@ -55,8 +56,7 @@ class Supervisor:
         self._gateway_class = gateway_class
         self._shards: dict[str, Member] = {}
         self._gateways: dict[str, Member] = {}
-        self._version = 0
-        self._owners: dict[int, str | None] = {}
+        self._map: dict[int, tuple[int, str]] = {}  # partition → (epoch, owner), as last settled
         self._uneven = asyncio.Event()  # the partition map may not fit the living shards
         self._short = asyncio.Event()  # an actor is missing
         self._reconciling = asyncio.Lock()
@@ -83,13 +83,13 @@ class Supervisor:
 
     def state(self) -> dict[str, Any]:
         return {
-            "version": self._version,
+            "partitions": len(self._map),
             "shards": [{"alive": m.alive, "name": n, **m.report} for n, m in self._shards.items()],
             "gateways": [{"alive": m.alive, "name": n, **m.report} for n, m in self._gateways.items()],
         }
 
-    async def partition_map(self) -> tuple[int, dict[int, str | None]]:
-        return self._version, self._owners
+    async def partition_map(self) -> PartitionMap:
+        return self._map
 
     async def drain(self, timeout: float) -> None:
         """Stop in order: gateways let go of their sockets, then shards finish their commits."""
@@ -154,7 +154,7 @@ class Supervisor:
         ref = GatewayRef(name, spawn(self._gateway_class, name, self._settings))
         await self._start(ref)
         self._watch(self._gateways, ref)
-        await ref.set_map(self._version, self._owners)
+        await ref.set_map(self._map)
 
     async def _start(self, ref: ActorRef) -> None:
         try:
@@ -203,10 +203,16 @@ class Supervisor:
             except ActorGone:
                 return  # the lifeline tells
             member.silent_since = None
-            if not member.alive:
+            if not member.alive or self._disagrees(member):
                 member.alive = True
                 self._uneven.set()
             await asyncio.sleep(PING_EVERY_S)
+
+    def _disagrees(self, member: Member) -> bool:
+        """Whether a shard owns less than the map says: it gave up partitions when a commit of its was fenced."""
+        name = member.ref.name
+        expected = sum(owner == name for _, owner in self._map.values())
+        return name in self._shards and bool(self._map) and member.report.get("partitions") != expected
 
     def _shard_lost(self, name: str) -> None:
         member = self._shards.pop(name, None)
@@ -283,8 +289,7 @@ class Supervisor:
                 await self._tell_shards({name: alive[name] for name in givers}, kept, epochs)
                 epochs |= await partitions.take(connection, moves)
             await self._tell_shards(alive, target, epochs)
-            self._owners = dict(target)
-            self._version = max(self._version + 1, sum(epochs.values()))
+            self._map = {p: (epochs[p], owner) for p, owner in target.items()}
             await self._tell_gateways()
 
     async def _tell_shards(self, shards: dict[str, ShardRef], owners: dict[int, Any], epochs: dict[int, int]) -> None:
@@ -303,7 +308,7 @@ class Supervisor:
         async def tell(name: str) -> None:
             try:
                 async with asyncio.timeout(SUSPECT_S):
-                    await GatewayRef(name).set_map(self._version, self._owners)
+                    await GatewayRef(name).set_map(self._map)
             except (ActorGone, TimeoutError):
                 log.warning("gateway not told", extra={"actor": name})
 

@@ -84,8 +84,7 @@ def chat(**given: Any) -> None:
             asyncio.run(_chat(options, file))
     except ClientError as error:
         wait = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
-        fields = "".join(f" {field}: {message}." for field, message in error.details)
-        raise StartupError(harmless(f"{error.message}{fields}{wait}")) from error
+        raise StartupError(harmless(f"{error.message}{wait}")) from error
     except KeyboardInterrupt:
         click.echo("", err=True)
 

@@ -1,6 +1,7 @@
 """What a terminal chat does, whatever it is shown on: the open room, the slash commands, the state of others."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Self
@@ -35,6 +36,8 @@ from veza.client import (
     SessionEnded,
     Typing,
 )
+
+_log = logging.getLogger(__name__)
 
 # A little longer than the server's 5 s, so that a repeated "is typing" does not flicker.
 _TYPING_S = 6.0
@@ -173,6 +176,8 @@ class ChatSession:
 
     async def open(self, wanted: str) -> None:
         """Open a room by its number in the last list, its id or its name; its last messages are shown."""
+        if wanted.isdigit() and not self._listed:
+            self._listed = [room.id for room in await self._all_mine()]
         room_id = self._numbered(wanted) or (wanted if _is_id(wanted) else await self._by_name(wanted))
         await self._enter(await self.veza.conversations.get(room_id))
 
@@ -211,6 +216,8 @@ class ChatSession:
             self._learn(message)
             self._show(event_line(message))
         self._reader = asyncio.create_task(self._read(room), name="chat-reader")
+        if newest is not None:
+            await self._mark_read(room, newest)
         self._changed()
 
     async def _read(self, room: Room) -> None:
@@ -220,6 +227,8 @@ class ChatSession:
                 self._show(event_line(event))
                 async with self._shown:
                     self._shown.notify_all()
+                if not room.backlog:
+                    await self._mark_read(room, event.seq)
         except ClientError as error:
             self._show(note(f"the room is closed: {harmless(error.message)}", ERROR))
         if self.room is room:
@@ -227,6 +236,13 @@ class ChatSession:
             self._changed()
         async with self._shown:
             self._shown.notify_all()
+
+    async def _mark_read(self, room: Room, seq: int) -> None:
+        try:
+            await room.mark_read(seq)
+        except ClientError as error:
+            # A mark is only a courtesy; what is really wrong, the next event or message will say.
+            _log.debug("not marked as read: %s", error)
 
     async def _rooms(self, _: str) -> None:
         rooms = await self._all_mine()

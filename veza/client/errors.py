@@ -84,9 +84,10 @@ class Unavailable(ClientError):
 
 
 class ServerError(ClientError):
-    """The server failed in a way it did not expect."""
+    """The server failed in a way it did not expect; whether the call was done is not known."""
 
     default_code = "internal"
+    retryable = True
 
 
 class ConnectionLost(ClientError):

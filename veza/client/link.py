@@ -122,6 +122,9 @@ async def dial(base_url: str, token: str, timeout: float) -> Link:
                 compression=None,
                 open_timeout=None,
                 close_timeout=2,
+                # A dead peer is noticed in 20 s, while commands repeat themselves every 10.
+                ping_interval=10,
+                ping_timeout=10,
                 max_size=_MAX_INCOMING,
             )
             return await _welcomed(socket)
@@ -159,11 +162,9 @@ def closing_error(closed: ConnectionClosed) -> ClientError:
 def _refused_upgrade(error: InvalidStatus) -> ClientError:
     status = error.response.status_code
     after = error.response.headers.get("Retry-After", "")
-    found = refusal(
+    return refusal(
         f"The server refused the socket with HTTP {status}.",
         status=status,
         retry_after=float(after) if after.isdigit() else None,
         request_id=error.response.headers.get("X-Request-ID"),
     )
-    # Another 5xx than those that say "later" is a gateway in trouble, not a reason to give up.
-    return Unavailable(found.message, status=status) if status >= 500 and not found.retryable else found

@@ -141,6 +141,11 @@ class Room:
         if self._error is not None:
             raise self._error
 
+    @property
+    def settled(self) -> bool:
+        """Whether the first page came, or the room ended without."""
+        return self._settled.is_set()
+
     async def until_low(self) -> None:
         """Wait until a whole page may be asked for."""
         await self._buffer.until_low()

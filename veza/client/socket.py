@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -18,10 +18,10 @@ from veza.client.errors import (
     CommandTimeout,
     ConnectionLost,
     ProtocolError,
-    RateLimited,
     Unavailable,
 )
 from veza.client.events import Connected, Disconnected, Durable, transient
+from veza.client.jobs import Jobs
 from veza.client.link import Link, closing_error, dial
 from veza.client.rooms import Room
 from veza.client.subscription import Subscription, Subscriptions
@@ -32,8 +32,6 @@ Status = Literal["online", "away", "busy", "invisible"]
 
 _log = logging.getLogger("veza.client")
 
-# The server gives a slow reader 10 s; long before that the room falls back to reading the log.
-_LONGEST_PAUSE_S = 2.0
 # A connection that lived so long was a good one: the next failure starts the backoff anew.
 _GOOD_CONNECTION_S = 10.0
 # Many rooms come back at once after a cut; the server need not answer them all in one breath.
@@ -49,8 +47,9 @@ class Chat:
     It comes back by itself after any cut, with full jitter, and each room continues where it stood. Entering
     waits up to `patience` seconds for the first connection. `command_timeout` bounds one try of a command.
     `buffer` is how many events a room holds for its consumer, who may lag behind them: then reading pauses
-    for this socket, up to 2 s and not while a command waits for its reply; after that the room drops what
-    comes and reads it from the server's log when the consumer has caught up. Nothing is lost, memory is bounded.
+    for this socket, up to `longest_pause` seconds and not while a command waits for its reply; after that the
+    room drops what comes and reads it from the server's log when the consumer has caught up. Nothing is lost,
+    memory is bounded. `chance` is the randomness of the backoff, in [0, 1).
     """
 
     def __init__(
@@ -61,6 +60,8 @@ class Chat:
         buffer: int = 1000,
         command_timeout: float = 10.0,
         patience: float = 30.0,
+        # The server gives a slow reader 10 s; long before that the room falls back to reading the log.
+        longest_pause: float = 2.0,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._base_url = base_url
@@ -68,6 +69,7 @@ class Chat:
         self._buffer = buffer
         self._command_timeout = command_timeout
         self._patience = patience
+        self._longest_pause = longest_pause
         self._chance = chance
         self._rooms: dict[str, Room] = {}
         self._subscriptions = Subscriptions()
@@ -81,7 +83,7 @@ class Chat:
         # Ends a pause of the reader: a consumer took an event, or a command wants its reply.
         self._wake = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._jobs = Jobs(self._failed)
         self._syncs: dict[str, asyncio.Task[None]] = {}
         self._joins = asyncio.Semaphore(_JOINS_AT_ONCE)
         self._bug: BaseException | None = None
@@ -135,6 +137,7 @@ class Chat:
         `InvalidArgument` (a `last_seq` ahead of the room) and, after `patience`, `CommandTimeout`.
         """
         room = self._rooms.get(room_id)
+        ours = room is None or not room.open
         if room is None or not room.open:
             if self._ended is not None:
                 raise self._ended
@@ -147,23 +150,30 @@ class Chat:
             async with asyncio.timeout(self._patience):
                 await room.joined()
         except TimeoutError as error:
-            await self.leave(room)
             raise CommandTimeout("The room did not answer in time.") from error
+        finally:
+            if ours and not room.settled:
+                # Timed out or cancelled: nobody has this room.
+                self._forget(room)
         return room
 
     async def leave(self, room: Room) -> None:
         """See `Room.leave`."""
-        room.end()
-        if self._rooms.get(room.id) is not room:
-            return
-        del self._rooms[room.id]
-        if room.id in self._syncs:
-            self._syncs[room.id].cancel()
-        if self._link is not None:
+        if self._forget(room) and self._link is not None:
             try:
                 await self.request("leave_room", {"room_id": room.id})
             except ConnectionLost:
                 _log.debug("cut while leaving: the next connection does not join this room")
+
+    def _forget(self, room: Room) -> bool:
+        """Let go of a room; False when that was done before."""
+        room.end()
+        if self._rooms.get(room.id) is not room:
+            return False
+        del self._rooms[room.id]
+        if room.id in self._syncs:
+            self._syncs[room.id].cancel()
+        return True
 
     def events(self, limit: int = 1000) -> Subscription:
         """Everything that is not a durable room event, from now on; the oldest are dropped beyond `limit`."""
@@ -281,7 +291,7 @@ class Chat:
         for room in self._rooms.values():
             self._sync(room)
         if attempt > 1 and self._presence is not None:
-            self._spawn(self._tell_presence(self._presence), "veza-presence")
+            self._jobs.start(self._tell_presence(self._presence), "veza-presence")
         error: ClientError = ChatClosed("The chat was closed.")
         try:
             resume_at, error = await self._read(link)
@@ -295,7 +305,8 @@ class Chat:
             for room in self._rooms.values():
                 room.suspend()
             link.end(error)
-            await self._stop_jobs()
+            await self._jobs.stop()
+            self._syncs.clear()
             await link.socket.close()
         return resume_at, error
 
@@ -336,7 +347,7 @@ class Chat:
     async def _pause(self, link: Link, room: Room) -> None:
         """Read nothing while the consumer is behind, unless a reply is awaited: it may be the consumer's own."""
         try:
-            async with asyncio.timeout(_LONGEST_PAUSE_S):
+            async with asyncio.timeout(self._longest_pause):
                 while room.full and not link.waiting:
                     self._wake.clear()
                     await self._wake.wait()
@@ -349,7 +360,7 @@ class Chat:
         """Have the room joined on the present connection, if that is not under way."""
         running = self._syncs.get(room.id)
         if self._link is not None and (running is None or running.done()):
-            self._syncs[room.id] = self._spawn(self._join_pages(room), f"veza-join-{room.id}")
+            self._syncs[room.id] = self._jobs.start(self._join_pages(room), f"veza-join-{room.id}")
 
     async def _join_pages(self, room: Room) -> None:
         backoff = Backoff(self._chance, base=0.1)
@@ -360,10 +371,11 @@ class Chat:
                     await self.request("join_room", room.join_arguments, on_reply=room.take_page)
             except ConnectionLost:
                 return  # the next connection joins anew
-            except (CommandTimeout, RateLimited, Unavailable) as error:
-                await asyncio.sleep(max(error.retry_after or 0, backoff.next()))
             except ClientError as error:
-                room.end(error)
+                if error.retryable:
+                    await asyncio.sleep(max(error.retry_after or 0, backoff.next()))
+                else:
+                    room.end(error)
             else:
                 if room.stuck:
                     room.end(ProtocolError("The server announces events that it does not give."))
@@ -376,26 +388,8 @@ class Chat:
         except ClientError as error:
             _log.warning("presence could not be set again: %s", error)
 
-    # Tasks.
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._jobs.add(task)
-        task.add_done_callback(self._job_done)
-        return task
-
-    def _job_done(self, task: asyncio.Task[None]) -> None:
-        self._jobs.discard(task)
-        if not task.cancelled() and (bug := task.exception()) is not None:
-            self._bug = bug
-            self._end(ClientError(f"The client failed: {bug!r}", "bug"))
-            if self._runner is not None:
-                self._runner.cancel()
-
-    async def _stop_jobs(self) -> None:
-        jobs = list(self._jobs)
-        for job in jobs:
-            job.cancel()
-        if jobs:
-            await asyncio.wait(jobs)
-        self._syncs.clear()
+    def _failed(self, bug: BaseException) -> None:
+        self._bug = bug
+        self._end(ClientError(f"The client failed: {bug!r}", "bug"))
+        if self._runner is not None:
+            self._runner.cancel()

@@ -1,5 +1,6 @@
 """Errors to HTTP: the one place that knows status codes."""
 
+import asyncio
 import math
 from http import HTTPStatus
 
@@ -48,6 +49,13 @@ class RequestTimedOut(VezaError):
     default_message = "The request did not arrive in time."
 
 
+class ClientLeft(VezaError):
+    """Nobody is there to read the answer; its status is for the log and the metrics."""
+
+    code = "client_left"
+    default_message = "The client closed the connection."
+
+
 class RouteNotFound(NotFound):
     default_message = "There is nothing at this address."
 
@@ -78,6 +86,7 @@ STATUSES: dict[type[BaseException], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     RequestTimedOut: HTTPStatus.REQUEST_TIMEOUT,
+    ClientLeft: HTTPStatus.REQUEST_TIMEOUT,
     Conflict: HTTPStatus.CONFLICT,
     PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -139,6 +148,11 @@ def translate(error: BaseException) -> VezaError:
             return error
         case sanic_errors.SanicException():
             return _translate_sanic(error)
+        case sanic_errors.RequestCancelled():
+            return ClientLeft()
+        case asyncio.CancelledError():
+            # The server stopped before the handler was done.
+            return Unavailable()
     # asyncpg reports an argument it cannot encode as an InterfaceError too: that is a bug, not an outage.
     if isinstance(error, TRANSIENT) and not isinstance(error, ValueError):
         return Unavailable()

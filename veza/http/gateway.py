@@ -1,10 +1,12 @@
 """The Gateway actor: Sanic on a shared port, and this process's side of the shards."""
 
 import asyncio
+import importlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
@@ -22,9 +24,11 @@ from veza.http.sockets import Sockets
 from veza.http.tokens import Tokens
 from veza.logs import setup_logging
 from veza.realtime import commands as c
+from veza.realtime.routing import PartitionMap
 from veza.storage.cache import open_cache
 from veza.storage.control_log import ControlEvent, ControlReader
 from veza.storage.database import open_pool
+from veza.storage.objects import open_objects
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,7 @@ class Gateway:
         self._sockets: Sockets | None = None
         self._services: Services | None = None
         self._server: Any = None
+        self._resources = AsyncExitStack()
 
     async def start(self) -> None:
         """Open everything, then the port. Raises Unavailable when PostgreSQL cannot be reached."""
@@ -82,6 +87,7 @@ class Gateway:
         sockets = Sockets(settings, hub, reads, authenticator=authenticator, pool=pool, tasks=self._work)
         services.rooms = RoomCommands(hub.links, reads, sockets)
         services.health.register("chat", self._check_chat, vital=True)
+        services.health.register("s3", self._check_objects)
         self._hub, self._sockets, self._services = hub, sockets, services
         self._tasks.start(control.run(), "control log")
         self._tasks.start(hub.links.sweep_forever(), "unanswered commands")
@@ -101,6 +107,16 @@ class Gateway:
             raise Unavailable("Not every room has an owner yet.")
         return {"rooms": len(self._hub.rooms)}
 
+    async def _check_objects(self) -> None:
+        """The client of the object store is made when it is first needed: its import alone takes 0.4 s."""
+        services = self._services
+        if services is None:
+            return
+        if services.objects is None:
+            await asyncio.to_thread(importlib.import_module, "aiobotocore.session")
+            services.objects = await self._resources.enter_async_context(open_objects(services.settings))
+        await services.objects.check()
+
     # -- called by shards ------------------------------------------------------------------------------------
 
     async def deliver(self, data: bytes) -> None:
@@ -109,9 +125,9 @@ class Gateway:
 
     # -- called by the Supervisor ----------------------------------------------------------------------------
 
-    async def set_map(self, version: int, owners: Mapping[int, str | None]) -> None:
+    async def set_map(self, partitions: PartitionMap) -> None:
         if self._hub is not None:
-            self._hub.links.set_map(version, owners)
+            self._hub.links.set_map(partitions)
 
     async def ping(self) -> dict[str, Any]:
         return {
@@ -133,6 +149,8 @@ class Gateway:
             await stop_server(self._server, REQUESTS_S)
             self._services.passwords.close()
             await self._services.pool.close()
+            await self._services.cache.aclose()
+            await self._resources.aclose()
         await self._work.close()
         await self._tasks.close()
         self._life.end()

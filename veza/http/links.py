@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from veza.actors.refs import ActorGone, ShardRef, SupervisorRef
 from veza.actors.tasks import TaskSet
 from veza.errors import Unavailable, VezaError
 from veza.realtime import commands as c
-from veza.realtime.routing import Answer, Router, Sends
+from veza.realtime.routing import Answer, PartitionMap, Router, Sends
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ class ShardLinks:
         if self.router.not_owned(shard, refs):
             self._ask_for_map()
 
-    def set_map(self, version: int, owners: Mapping[int, str | None]) -> None:
-        sends, moved = self.router.reroute(version, owners)
+    def set_map(self, partitions: PartitionMap) -> None:
+        sends, moved = self.router.reroute(partitions)
         if not moved:
             return
         for shard in set(self._outboxes) - self.router.owners():
@@ -124,11 +124,11 @@ class ShardLinks:
         while not self.router.complete:
             await asyncio.sleep(ASK_AGAIN_S)
             try:
-                version, owners = await self._supervisor.partition_map()
+                partitions = await self._supervisor.partition_map()
             except ActorGone:
                 self._supervisor = SupervisorRef()
             else:
-                self.set_map(version, owners)
+                self.set_map(partitions)
 
     async def sweep_forever(self) -> None:
         """Give up on commands that waited too long."""

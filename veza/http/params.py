@@ -12,15 +12,9 @@ CursorText = Annotated[str, Meta(min_length=1, max_length=512, description="`nex
 
 # Ids that clients make, such as `client_msg_id`.
 ClientId = Annotated[str, Meta(min_length=1, max_length=64)]
-# Counters and sequence numbers.
-Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-NonNegative = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 # The text of a message, before it is trimmed; the exact rule is the core's.
 MessageText = Annotated[str, Meta(min_length=1, max_length=8000)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=50)]
-ShortText = Annotated[str, Meta(max_length=200)]
-LongText = Annotated[str, Meta(max_length=5000)]
-SearchText = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class Paging(msgspec.Struct, frozen=True):

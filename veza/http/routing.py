@@ -106,7 +106,9 @@ class Resource:
 
         A `probe` is called all the time by machines: the access log has it at level DEBUG while it succeeds.
         """
-        return self._declare("GET", path, status=status, auth=auth, errors=errors, produces=produces, legacy=legacy)
+        return self._declare(
+            "GET", path, status=status, auth=auth, errors=errors, produces=produces, legacy=legacy, probe=probe
+        )
 
     def post(
         self,

@@ -13,6 +13,8 @@ from veza.realtime import commands as c
 from veza.realtime.partition import PARTITIONS, partition_of
 
 Sends = list[tuple[str, c.ShardCommand]]
+# partition → (epoch, owner). The epoch orders two maps partition by partition, whatever order they arrive in.
+PartitionMap = Mapping[int, tuple[int, str]]
 
 
 class Waiting:
@@ -37,8 +39,8 @@ class Router:
     """The partition map as this gateway knows it, and its waiting commands by `ref`."""
 
     def __init__(self) -> None:
-        self.version = 0
         self._owners: list[str | None] = [None] * PARTITIONS
+        self._epochs = [-1] * PARTITIONS
         self._waiting: dict[int, Waiting] = {}
         self._next_ref = 1
 
@@ -89,17 +91,20 @@ class Router:
 
     # -- ownership -------------------------------------------------------------------------------------------
 
-    def reroute(self, version: int, owners: Mapping[int, str | None]) -> tuple[Sends, set[int]]:
-        """A new map: what to send again, in order, and the partitions that changed hands.
+    def reroute(self, partitions: PartitionMap) -> tuple[Sends, set[int]]:
+        """A new map: what to send again, in order, and the partitions that must be followed anew.
 
-        An older map than the known one changes nothing; the same one again fills in owners given up by mistake.
+        That is also so where the owner is the same under a newer epoch: it may have lost and regained the partition,
+        and with it forgotten who follows its rooms. What is older than known changes nothing; the same again fills
+        in an owner that was given up by mistake.
         """
-        if version < self.version:
-            return [], set()
-        self.version = version
-        moved = {partition for partition, owner in owners.items() if self._owners[partition] != owner}
+        moved = {
+            partition
+            for partition, (epoch, _) in partitions.items()
+            if epoch > self._epochs[partition] or (epoch == self._epochs[partition] and self._owners[partition] is None)
+        }
         for partition in moved:
-            self._owners[partition] = owners[partition]
+            self._epochs[partition], self._owners[partition] = partitions[partition]
         return self._resend(moved), moved
 
     def not_owned(self, shard: str, refs: list[int]) -> bool:

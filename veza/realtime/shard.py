@@ -109,10 +109,13 @@ class ShardCore:
         return partition_of(subject) in self.epochs
 
     def grant(self, epochs: Mapping[int, int]) -> None:
-        """Own these partitions from now on. Rooms of a partition whose epoch changed are read anew."""
-        changed = {partition for partition, epoch in epochs.items() if self.epochs.get(partition) != epoch}
-        self._drop(changed & self.epochs.keys())
-        self.epochs.update(epochs)
+        """Own these partitions from now on. Rooms of a partition whose epoch rose are read anew.
+
+        A lower epoch than known is old news: this shard has renewed it since.
+        """
+        newer = {p: epoch for p, epoch in epochs.items() if epoch > self.epochs.get(p, -1)}
+        self._drop(newer.keys() & self.epochs.keys())
+        self.epochs.update(newer)
 
     def revoke(self, partitions: Iterable[int]) -> None:
         gone = set(partitions) & self.epochs.keys()

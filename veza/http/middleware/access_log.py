@@ -20,7 +20,7 @@ class _Line(logging.LogRecord):
         self.__dict__ = {**_TEMPLATE, "created": now, "msecs": now % 1 * 1000, **fields}
 
 
-def write(request: "Request", route: str, level: int, status: int, size: int, seconds: float) -> None:
+def write(request: "Request", route: str, *, level: int, status: int, size: int, seconds: float) -> None:
     """`route` is the pattern, not the path: paths may hold share tokens. `veza.logs` adds the request id."""
     if not log.isEnabledFor(level):
         return

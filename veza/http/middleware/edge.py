@@ -47,4 +47,5 @@ class Edge:
         status = response.status or 200
         meter.observe(request.method, status, seconds)
         level = logging.DEBUG if meter.probe and status < 400 else logging.INFO
-        access_log.write(request, meter.route, level, status, len(response.body or b""), seconds)
+        size = len(response.body or b"")
+        access_log.write(request, meter.route, level=level, status=status, size=size, seconds=seconds)
