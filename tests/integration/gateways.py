@@ -10,6 +10,7 @@ import httpx
 
 from veza.http.api import auth, chat_token, sessions, users
 from veza.http.app import create_app, start_server, stop_server
+from veza.http.routing import Resource
 from veza.http.services import Services
 from veza.storage.control_log import ControlReader
 
@@ -61,9 +62,9 @@ async def following(reader: ControlReader) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def serving(services: Services) -> AsyncIterator[Gateway]:
-    """The accounts' part of the application, served."""
-    app = create_app(services, [auth.resource, sessions.resource, users.resource, chat_token.resource])
+async def serving(services: Services, *more: Resource) -> AsyncIterator[Gateway]:
+    """The accounts' part of the application, and what a test adds, served."""
+    app = create_app(services, [auth.resource, sessions.resource, users.resource, chat_token.resource, *more])
     listener = socket.create_server(("127.0.0.1", 0))
     server = await start_server(app, listener)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

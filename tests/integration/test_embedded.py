@@ -54,7 +54,7 @@ async def started(service: Service) -> AsyncIterator[Service]:
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - other processes set no event
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

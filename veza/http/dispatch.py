@@ -11,6 +11,7 @@ from sanic.response import HTTPResponse
 from veza.errors import PermissionDenied, Unauthenticated
 from veza.http.context import Context
 from veza.http.envelope import Reply, reply, success
+from veza.http.idempotency import once
 from veza.http.inputs import body_reader, parse_query, query_reader, read_segment
 from veza.http.request import Request
 from veza.http.responses import error_response
@@ -28,17 +29,22 @@ def bind(route: Route, services: Services) -> Endpoint:
     secured = route.auth is not Auth.NONE
     read_arguments = _argument_reader(route)
 
+    async def perform(ctx: Context, segments: dict[str, str]) -> HTTPResponse | None:
+        result = await handler(ctx, **read_arguments(ctx.request, segments))
+        if ctx.request.responded:
+            return None
+        if isinstance(result, HTTPResponse):
+            return result
+        return reply(result, status) if isinstance(result, Reply) else success(result, status)
+
+    answer = once(perform) if route.idempotent else perform
+
     async def endpoint(request: Request, **segments: str) -> HTTPResponse | None:
         try:
             ctx = Context(request, services)
             if secured:
                 ctx.caller = request.caller = await authenticate(request, services, route)
-            result = await handler(ctx, **read_arguments(request, segments))
-            if request.responded:
-                return None
-            if isinstance(result, HTTPResponse):
-                return result
-            return reply(result, status) if isinstance(result, Reply) else success(result, status)
+            return await answer(ctx, segments)
         except Exception as error:
             # The edge: every error becomes an answer here.
             return error_response(request, error)

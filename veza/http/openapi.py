@@ -97,7 +97,7 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     }
     if route.description:
         operation["description"] = route.description
-    parameters = [*_path_parameters(route), *_query_parameters(route)]
+    parameters = [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)]
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
@@ -133,6 +133,16 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "query", "required": name in required, "schema": schema}
         for name, schema in definition["properties"].items()
+    ]
+
+
+def _header_parameters(route: Route) -> list[dict[str, Any]]:
+    if not route.idempotent:
+        return []
+    schema = {"type": "string", "minLength": 1, "maxLength": 128}
+    description = "The same key with the same request gets the first answer, for 24 hours."
+    return [
+        {"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema, "description": description}
     ]
 
 

@@ -76,6 +76,7 @@ class Route(msgspec.Struct, frozen=True):
     result: Any
     produces: str
     legacy: bool
+    idempotent: bool
     probe: bool
 
     @property
@@ -117,8 +118,10 @@ class Resource:
         status: int = 200,
         auth: Auth = Auth.USER,
         errors: Iterable[type[VezaError]] = (),
+        idempotent: bool = False,
     ) -> Callable[[Handler], Handler]:
-        return self._declare("POST", path, status=status, auth=auth, errors=errors)
+        """Declare a POST. `idempotent` honours `Idempotency-Key`."""
+        return self._declare("POST", path, status=status, auth=auth, errors=errors, idempotent=idempotent)
 
     def put(
         self,
@@ -151,6 +154,7 @@ class Resource:
         produces: str = "application/json",
         legacy: bool = False,
         probe: bool = False,
+        idempotent: bool = False,
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
             signature = _read_signature(handler, path)
@@ -176,6 +180,7 @@ class Resource:
                     produces=produces,
                     legacy=legacy,
                     probe=probe,
+                    idempotent=idempotent,
                 )
             )
             return handler

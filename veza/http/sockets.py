@@ -13,7 +13,7 @@ from sanic.response import HTTPResponse
 from veza import metrics
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
-from veza.errors import InvalidArgument, RateLimited
+from veza.errors import InvalidFrame, RateLimited
 from veza.http.auth import Authenticator
 from veza.http.dispatch import credential
 from veza.http.hub import Hub
@@ -140,7 +140,7 @@ class Sockets:
     def binary(self, socket: WebSocket) -> None:
         session = socket.session
         if isinstance(session, Session):
-            session.refuse(None, InvalidArgument("Frames are text."))
+            session.refuse(None, InvalidFrame("Frames are text."))
             session.bad_frame()
 
     def lagging(self, socket: WebSocket) -> None:

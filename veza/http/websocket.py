@@ -76,12 +76,10 @@ class WebSocket(asyncio.Protocol):
         self._reader = None
         metrics.SOCKETS_CLOSED.labels(str(int(code))).inc()
         self.write(frames.encode_close(code, reason))
-        loop = asyncio.get_running_loop()
-        if self.lagging_since is None:
-            self._transport.close()
-        else:
-            # `close` would wait for a peer that does not read.
-            loop.call_later(CLOSE_S, self._transport.abort)
+        # Only our half ends now. What still comes is read and dropped until the peer ends its own: bytes left unread
+        # would make the kernel reset the connection, and the peer would not learn the code.
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(CLOSE_S, self._transport.abort)
 
     @property
     def closing(self) -> bool:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from veza.config import Settings
 from veza.errors import StartupError
 
 STATE_FILE = "state.json"
+# How long a process that was killed may take to be gone.
+DYING_SECONDS = 1.5
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ def only_instance(data_dir: Path) -> Iterator[None]:
         raise StartupError(f"VEZA_DATA_DIR {data_dir} cannot be used: {error.strerror} ({path}).") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
             raise StartupError(
@@ -60,6 +63,18 @@ def only_instance(data_dir: Path) -> Iterator[None]:
     finally:
         # Closing gives the lock back; the file stays, because removing it would race with the next holder.
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """A killed process holds its lock until its memory is given back, so a held one is looked at again."""
+    deadline = time.monotonic() + DYING_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def write_state(data_dir: Path, state: State) -> None:

@@ -80,7 +80,7 @@ class Run:
         if left:
             with self._screen.step("Cleaning up after a crash", f"{len(left)} processes"):
                 leftovers.end(left, settings.data_dir)
-        check_port(settings)
+        check_port(settings, patience=instance.DYING_SECONDS)
         if settings.database_url:
             with self._screen.step("DATABASE_URL"):
                 check_database_now(settings.database_url)

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 
 import psutil
 
@@ -13,8 +14,22 @@ from veza.errors import StartupError
 CONNECT_SECONDS = 5.0
 
 
-def check_port(settings: Settings) -> None:
-    """Raises StartupError when the gateways could not listen."""
+def check_port(settings: Settings, *, patience: float = 0.0) -> None:
+    """Raises StartupError when the gateways could not listen, `patience` seconds from now at the latest.
+
+    A killed gateway holds its port until its memory is given back.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _try_port(settings)
+        except StartupError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _try_port(settings: Settings) -> None:
     host, port = settings.host, settings.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

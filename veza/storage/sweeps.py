@@ -15,6 +15,7 @@ _EXPIRED: dict[str, tuple[str, timedelta]] = {
     "sessions": ("expires_at < now() - $1::interval", DAY),
     "login_failures": ("failed_at < now() - $1::interval", WINDOW),
     "control_log": ("created_at < now() - $1::interval", DAY),
+    "idempotency_keys": ("created_at < now() - $1::interval", DAY),
 }
 
 

@@ -29,7 +29,8 @@ class Refusal(Exception):
 class Peer:
     """`on_command` sees each command first; when it returns True the peer does nothing more with it.
 
-    `shape_page` may change a page before it is sent. `refusals` are HTTP statuses for the next upgrades.
+    `shape_page` may change a page before it is sent. `refusals` are HTTP statuses for the next upgrades;
+    `openings` are what the next sockets get in place of a welcome: a frame, or a close code.
     """
 
     def __init__(self, page_size: int = 500) -> None:
@@ -42,6 +43,7 @@ class Peer:
         self.tokens: list[str] = []
         self.commands: list[Command] = []
         self.refusals: list[int] = []
+        self.openings: list[dict[str, Any] | int] = []
         self.on_command: Callable[[ServerConnection, Command], Awaitable[bool]] | None = None
         self.shape_page: Callable[[dict[str, Any]], None] | None = None
         self.changed = asyncio.Condition()
@@ -126,17 +128,11 @@ class Peer:
         self.connections += 1
         await self._notify()
         try:
-            await tell(
-                socket,
-                {
-                    "type": "welcome",
-                    "session_id": f"session-{self.connections}",
-                    "user": USER,
-                    "server_time": now(),
-                    "heartbeat_s": 25,
-                    "limits": {"message_chars": 4000, "frame_bytes": 65536, "messages_per_minute": 60},
-                },
-            )
+            opening = self.openings.pop(0) if self.openings else self._welcome()
+            if isinstance(opening, int):
+                await socket.close(opening)
+            else:
+                await tell(socket, opening)
             async for text in socket:
                 command = json.loads(text)
                 self.commands.append(command)
@@ -149,6 +145,16 @@ class Peer:
             self.sockets.discard(socket)
             for members in self.subscribed.values():
                 members.discard(socket)
+
+    def _welcome(self) -> dict[str, Any]:
+        return {
+            "type": "welcome",
+            "session_id": f"session-{self.connections}",
+            "user": USER,
+            "server_time": now(),
+            "heartbeat_s": 25,
+            "limits": {"message_chars": 4000, "frame_bytes": 65536, "messages_per_minute": 60},
+        }
 
     async def answer(self, socket: ServerConnection, command: Command) -> None:
         """Do what the protocol says for one command."""

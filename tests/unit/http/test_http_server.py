@@ -121,3 +121,34 @@ async def test_pipelined_requests_are_answered_in_order(client: httpx.AsyncClien
     answer = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     assert [int(part[:1]) for part in answer.split(b'"data":"')[1:]] == [1, 2, 3]
+
+
+async def test_a_client_that_leaves_ends_its_request_quietly(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    resource = Resource("slow", "Slow things.")
+    entered, ended = asyncio.Event(), asyncio.Event()
+
+    @resource.get("/slow/<secret>", auth=Auth.NONE)
+    async def slow(ctx: Context, secret: str) -> str:
+        """Never answer."""
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return "never"
+
+    caplog.set_level(logging.INFO)
+    async with served(services, [resource]) as client:
+        _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(b"GET /api/v1/slow/s3cret?token=s3cret HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            await entered.wait()
+            writer.close()
+            await ended.wait()
+        assert (await client.get("/api/v1/")).status_code == 200
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+    statuses = [vars(record)["status"] for record in caplog.records if record.name == "veza.access"]
+    assert statuses == [408, 200]
+    assert "s3cret" not in caplog.text

@@ -1,5 +1,6 @@
 """Conversations: rooms of people who write to each other."""
 
+import hashlib
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -19,6 +20,7 @@ from veza.errors import (
 )
 from veza.http.context import Context
 from veza.http.envelope import Reply
+from veza.http.idempotency import idempotency_key
 from veza.http.pagination import decode_cursor, encode_cursor
 from veza.http.params import ClientId, CursorPaging, Limit, MessageText, Offset, Paging, RoomName
 from veza.http.room_reads import message
@@ -237,14 +239,20 @@ async def history(ctx: Context, conversation_id: UUID, query: CursorPaging) -> H
     return History(messages, cursor, more)
 
 
-@resource.post("/conversations/<conversation_id>/messages", status=201, errors=(*COMMAND, RateLimited))
+@resource.post(
+    "/conversations/<conversation_id>/messages", status=201, errors=(*COMMAND, RateLimited, Conflict), idempotent=True
+)
 async def send_message(ctx: Context, conversation_id: UUID, body: NewMessage) -> Stored:
     """Send a message. It is stored when this answers; the same `client_msg_id` is stored once."""
     content = p.clean_content(body.content)
+    client_msg_id = body.client_msg_id
+    if client_msg_id is None and (key := idempotency_key(ctx)) is not None:
+        # Also a retry that comes after the first attempt died half-way finds the message.
+        client_msg_id = f"key-{hashlib.sha256(key.encode()).hexdigest()}"
     sender = Person(ctx.principal.user_id, ctx.principal.username)
     ctx.services.rooms.spend_message(sender.id)
     answer = await ctx.services.rooms.ask(
-        lambda ref: c.Post(ref, conversation_id, new_id(), sender, content, body.client_msg_id, body.parent_id),
+        lambda ref: c.Post(ref, conversation_id, new_id(), sender, content, client_msg_id, body.parent_id),
         conversation_id,
     )
     return msgspec.convert(answer, Stored)

