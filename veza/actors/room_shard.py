@@ -108,6 +108,9 @@ class RoomShard:
         """Queue a batch of commands; answers come with `deliver`."""
         batch = c.decode_commands(data)
         gateway = batch.gateway
+        if gateway not in self._outboxes:
+            # Also one that asks for nothing yet is told of presence.
+            self._open_outbox(gateway)
         await self._mailbox.put([(gateway, command) for command in batch.commands])
 
     # -- the writer ------------------------------------------------------------------------------------------
@@ -201,6 +204,8 @@ class RoomShard:
         """
         renewed = await partitions.renew(self._writer, self.name, batch.epochs)
         stored = await room_log.stored_ids(self._writer, [event.id for event in batch.events])
+        if batch.reads and (stored or not batch.events):
+            await room_log.save_reads(self._writer, batch.reads)
         self._unsettled = None
         self._core.renewed(renewed)
         if stored or not batch.events:

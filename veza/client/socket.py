@@ -207,7 +207,12 @@ class Chat:
             async with asyncio.timeout(self._command_timeout if timeout is None else timeout):
                 link = await self._connection()
                 self._wake.set()
-                return await link.call(command, arguments or {}, on_reply)
+                try:
+                    return await link.call(command, arguments or {}, on_reply)
+                except ConnectionLost:
+                    # Known here maybe before the reader knows: a repetition must not take this link again.
+                    self._drop(link)
+                    raise
         except TimeoutError as error:
             raise CommandTimeout(f"No answer to {command} in time.") from error
 
@@ -239,6 +244,12 @@ class Chat:
                 raise self._ended
             await self._settled.wait()
         return self._link
+
+    def _drop(self, link: Link) -> None:
+        if self._link is link:
+            self._link = None
+            if self._ended is None:
+                self._settled.clear()
 
     def _end(self, error: ClientError) -> None:
         if self._ended is None:
@@ -299,9 +310,7 @@ class Chat:
             error = failure
             raise
         finally:
-            self._link = None
-            if self._ended is None:
-                self._settled.clear()
+            self._drop(link)
             for room in self._rooms.values():
                 room.suspend()
             link.end(error)

@@ -55,8 +55,6 @@ class Joining:
         """Raises Unauthenticated or InvalidArgument; everything else is answered later."""
         if session.person is None:
             raise Unauthenticated("Authenticate first.")
-        if command.last_seq is not None and command.last_seq < 0:
-            raise InvalidArgument("last_seq is not negative.", (("last_seq", "0 or more"),))
         room_id, user_id = command.room_id, session.person.id
         entry = self._hub.entry(room_id)
         entry.pending += 1

@@ -73,7 +73,9 @@ class ShardLinks:
     def _post(self, sends: Sends) -> None:
         for shard, command in sends:
             outbox, _ = self._outboxes.get(shard) or self._open(shard)
-            outbox.put(command, always=True)
+            if not outbox.put(command):
+                # The shard is stuck: better an honest error than a queue without end.
+                self.router.give_up(command)
         if not self.router.complete:
             self._ask_for_map()
 
@@ -84,13 +86,17 @@ class ShardLinks:
             await ref.submit(c.encode(c.CommandBatch(self._name, commands)))
 
         outbox: Outbox[c.ShardCommand] = Outbox(send, weigh=_weight)
-        task = self._tasks.start(self._run(shard, outbox.run()), f"outbox {shard}")
+        task = self._tasks.start(self._run(shard, outbox, send), f"outbox {shard}")
         self._outboxes[shard] = outbox, task
         return outbox, task
 
-    async def _run(self, shard: str, running: Awaitable[None]) -> None:
+    async def _run(
+        self, shard: str, outbox: Outbox[c.ShardCommand], send: Callable[[list[c.ShardCommand]], Awaitable[None]]
+    ) -> None:
         try:
-            await running
+            # An empty batch introduces this gateway.
+            await send([])
+            await outbox.run()
         except ActorGone:
             self._outboxes.pop(shard, None)
             self.router.shard_lost(shard)
@@ -112,6 +118,8 @@ class ShardLinks:
         for shard in set(self._outboxes) - self.router.owners():
             # Gone, or it owns nothing any more: what waits in its outbox was sent again to others.
             self._outboxes.pop(shard)[1].cancel()
+        for shard in self.router.owners() - set(self._outboxes):
+            self._open(shard)
         self._on_moved(moved)
         self._post(sends)
 

@@ -12,18 +12,33 @@ from veza.realtime import protocol as p
 from veza.realtime.events import Person
 from veza.realtime.frames import CloseCode
 from veza.realtime.principal import Principal
+from veza.realtime.rate_limit import TokenBucket
 from veza.storage.database import UNREACHABLE
 
 if TYPE_CHECKING:
     from veza.http.sockets import Sockets
 
 EMPTY = b"{}"
+# Far above what a client needs that joins hundreds of rooms after a reconnect, far below what would hurt.
+COMMANDS_PER_MINUTE = 3000
+COMMAND_BURST = 500
 
 
 class Session:
     """One socket's identity and rooms. `principal` is None until it is authenticated."""
 
-    __slots__ = ("active_at", "bad_frames", "idle", "person", "principal", "rooms", "socket", "sockets", "status")
+    __slots__ = (
+        "active_at",
+        "bad_frames",
+        "commands",
+        "idle",
+        "person",
+        "principal",
+        "rooms",
+        "socket",
+        "sockets",
+        "status",
+    )
 
     def __init__(self, socket: WebSocket, sockets: "Sockets", now: float) -> None:
         self.socket = socket
@@ -32,6 +47,7 @@ class Session:
         self.person: Person | None = None  # set with principal
         self.rooms: tuple[UUID, ...] = ()
         self.bad_frames = 0  # in a row
+        self.commands: TokenBucket | None = None  # set by the first command
         self.active_at = now
         self.idle = False  # nothing came for so long that it is shown as away
         self.status = "online"  # what the user chose
@@ -49,9 +65,19 @@ class Session:
             return
         self.bad_frames = 0
         try:
+            if not isinstance(command, p.SendMessage):
+                self._spend_command(now)
             self._handle(command, now)
         except VezaError as error:
             self.refuse(command.id, error)
+
+    def _spend_command(self, now: float) -> None:
+        """Raises RateLimited for a flood; messages have a limit of their own."""
+        if self.commands is None:
+            self.commands = TokenBucket(COMMANDS_PER_MINUTE, COMMAND_BURST, now)
+        wait = self.commands.take(now)
+        if wait:
+            raise RateLimited("Too many commands.", wait)
 
     def bad_frame(self) -> None:
         self.bad_frames += 1

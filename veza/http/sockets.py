@@ -13,7 +13,7 @@ from sanic.response import HTTPResponse
 from veza import metrics
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
-from veza.errors import InvalidFrame, RateLimited
+from veza.errors import InvalidFrame, RateLimited, Unavailable
 from veza.http.auth import Authenticator
 from veza.http.dispatch import credential
 from veza.http.hub import Hub
@@ -74,14 +74,21 @@ class Sockets:
     async def upgrade(self, request: Request) -> HTTPResponse | None:
         """The handler of `GET /ws`: every refusal is an HTTP answer, before any socket exists."""
         try:
-            subprotocol = check_upgrade(request.headers, self._settings.allowed_origins)
-            principal = await self._identify(request)
-            if principal is not None:
-                self._check_count(principal.user_id)
+            subprotocol, principal = await self._check(request)
         except Exception as error:  # the edge: every error becomes an answer here
             return error_response(request, error)
         self._begin(hand_over(request, subprotocol), principal)
         return None
+
+    async def _check(self, request: Request) -> tuple[str | None, Principal | None]:
+        """The subprotocol, and who it is if the request says so. Raises what the upgrade is refused with."""
+        if self._draining:
+            raise Unavailable("This server is going away.")
+        subprotocol = check_upgrade(request.headers, self._settings.allowed_origins)
+        principal = await self._identify(request)
+        if principal is not None:
+            self._check_count(principal.user_id)
+        return subprotocol, principal
 
     async def _identify(self, request: Request) -> Principal | None:
         given = request.get_args(keep_blank_values=True).getlist("token")

@@ -50,7 +50,7 @@ def check_upgrade(headers: Any, allowed_origins: tuple[str, ...]) -> str | None:
 def check_origin(headers: Any, allowed_origins: tuple[str, ...]) -> None:
     """Browsers send Origin; programs need not. The own host is always allowed."""
     origin = headers.get("origin")
-    if origin is None or origin in allowed_origins or "*" in allowed_origins:
+    if origin is None or origin in allowed_origins:
         return
     if urlsplit(origin).netloc != headers.get("host"):
         raise PermissionDenied("This origin is not allowed.")

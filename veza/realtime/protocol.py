@@ -1,7 +1,7 @@
 """The `veza.v1` wire: what a client may send, and the frames it gets. JSON text, one object a frame."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,8 @@ BAD_FRAMES_IN_A_ROW = 10
 
 Presence = Literal["online", "away", "busy", "invisible"]
 Limit = msgspec.Meta(ge=1, le=100)
+# What PostgreSQL's bigint and msgpack can hold: a larger number must not get any further than this.
+Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 CommandId = msgspec.Meta(max_length=64)
 ClientMessageId = msgspec.Meta(min_length=1, max_length=128)
 
@@ -33,7 +35,7 @@ class Authenticate(_Command, tag="authenticate", kw_only=True):
 
 class JoinRoom(_Command, tag="join_room", kw_only=True):
     room_id: UUID
-    last_seq: int | None = None
+    last_seq: Seq | None = None
 
 
 class LeaveRoom(_Command, tag="leave_room", kw_only=True):
@@ -49,7 +51,7 @@ class SendMessage(_Command, tag="send_message", kw_only=True):
 
 class MarkRead(_Command, tag="mark_read", kw_only=True):
     room_id: UUID
-    seq: int
+    seq: Seq
 
 
 class Typing(_Command, tag="typing", kw_only=True):
@@ -59,8 +61,8 @@ class Typing(_Command, tag="typing", kw_only=True):
 
 class GetHistory(_Command, tag="get_history", kw_only=True):
     room_id: UUID
-    before_seq: int | None = None
-    after_seq: int | None = None
+    before_seq: Seq | None = None
+    after_seq: Seq | None = None
     limit: int = 50
 
 

@@ -84,6 +84,12 @@ class Router:
         if waiting is not None:
             waiting.resolve(answer)
 
+    def give_up(self, command: c.ShardCommand) -> None:
+        """It could not be sent and will not be."""
+        waiting = self._waiting.pop(getattr(command, "ref", 0), None)
+        if waiting is not None:
+            waiting.resolve(None)
+
     def expire(self, now: float) -> None:
         """Give up on what waited too long; whether it was stored is unknown."""
         for ref in [ref for ref, waiting in self._waiting.items() if waiting.deadline <= now]:

@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psutil
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 RAY_STOP_SECONDS = 1.5
 SERVICES_STOP_SECONDS = 3.0
+# How long a request to stop waits for Ray to finish starting.
+RAY_START_PATIENCE_SECONDS = 3.0
 
 
 def serve(settings: Settings, requests: StopRequests) -> int:
@@ -101,11 +104,35 @@ class Run:
 
             with self._screen.step("Ray"):
                 self._ray_started = True
-                start_ray(self._services.settings, instance.run_directory(self._settings.data_dir))
+                with self._not_waiting_for_ray():
+                    start_ray(self._services.settings, instance.run_directory(self._settings.data_dir))
                 # Ray has put handlers of its own in place.
                 self._requests.catch_signals()
             prepared.result()
         self._requests.check()
+
+    @contextmanager
+    def _not_waiting_for_ray(self) -> Iterator[None]:
+        """Nothing interrupts Ray's start safely. On a slow machine, a request to stop ends the process instead."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not self._requests.asked:
+                if done.wait(POLL_SECONDS):
+                    return
+            if not done.wait(RAY_START_PATIENCE_SECONDS):
+                self._services.stop(SERVICES_STOP_SECONDS)
+                end_children()
+                self._screen.line("Stopped before it was ready.")
+                os._exit(130)
+
+        watcher = threading.Thread(target=watch, name="stop while Ray starts", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     async def _prepare(self) -> None:
         work = asyncio.create_task(self._services.prepare(), name="prepare")
