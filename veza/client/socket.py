@@ -127,8 +127,7 @@ class Chat:
     @property
     def user_id(self) -> str | None:
         """Whom the server takes this connection for."""
-        user = self._link.welcome.user if self._link is not None else None
-        return user.id if user is not None else None
+        return self.welcome.user.id if self.welcome is not None and self.welcome.user is not None else None
 
     async def join(self, room_id: str, last_seq: int | None = None) -> Room:
         """Open a room: from its end, or with `last_seq` from just after that event.
@@ -153,8 +152,7 @@ class Chat:
             raise CommandTimeout("The room did not answer in time.") from error
         finally:
             if ours and not room.settled:
-                # Timed out or cancelled: nobody has this room.
-                self._forget(room)
+                self._forget(room)  # timed out or cancelled: nobody has it
         return room
 
     async def leave(self, room: Room) -> None:
@@ -280,18 +278,15 @@ class Chat:
                     self._end(error)
                     return
                 self._last_error = error
-                delay = resume_at - clock() if resume_at else max(backoff.next(), error.retry_after or 0)
-                self._subscriptions.publish(Disconnected(reason=error.message, retry_in=max(0.0, delay)))
-                await asyncio.sleep(max(0.0, delay))
+                delay = max(0.0, resume_at - clock()) if resume_at else max(backoff.next(), error.retry_after or 0)
+                self._subscriptions.publish(Disconnected(reason=error.message, retry_in=delay))
+                await asyncio.sleep(delay)
         except Exception as bug:
-            self._bug = bug
-            self._end(ClientError(f"The client failed: {bug!r}", "bug"))
-            _log.exception("the chat's connection failed in an unforeseen way")
+            self._failed(bug)
 
     async def _dial(self) -> Link:
         # A token of its own for each connection: they last only minutes, and a revoked account gets none.
-        token = await self._chat_token()
-        return await dial(self._base_url, token, self._command_timeout)
+        return await dial(self._base_url, await self._chat_token(), self._command_timeout)
 
     async def _serve(self, link: Link, attempt: int) -> tuple[float, ClientError]:
         """Live through one connection; return when to come back (0 = by the backoff) and why it ended."""
@@ -306,9 +301,6 @@ class Chat:
         error: ClientError = ChatClosed("The chat was closed.")
         try:
             resume_at, error = await self._read(link)
-        except ClientError as failure:
-            error = failure
-            raise
         finally:
             self._drop(link)
             for room in self._rooms.values():
@@ -337,6 +329,8 @@ class Chat:
             return resume_at, closing_error(closed)
         except TimeoutError:
             return resume_at, ConnectionLost("The server asked to reconnect.")
+        except ProtocolError as error:
+            return resume_at, error
 
     async def _dispatch(self, link: Link, frame: Frame, data: bytes) -> None:
         if frame.type in ("reply", "error"):
@@ -398,6 +392,7 @@ class Chat:
             _log.warning("presence could not be set again: %s", error)
 
     def _failed(self, bug: BaseException) -> None:
+        _log.error("the chat failed in an unforeseen way", exc_info=bug)
         self._bug = bug
         self._end(ClientError(f"The client failed: {bug!r}", "bug"))
         if self._runner is not None:

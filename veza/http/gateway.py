@@ -103,9 +103,13 @@ class Gateway:
             await self._sockets.on_control(event)
 
     async def _check_chat(self) -> dict[str, object]:
+        """Every partition has an owner, and every owner answers."""
         if self._hub is None or not self._hub.links.router.complete:
             raise Unavailable("Not every room has an owner yet.")
-        return {"rooms": len(self._hub.rooms)}
+        links = self._hub.links
+        subjects = links.router.one_of_each_owner()
+        await asyncio.gather(*(links.ask(lambda ref: c.GetPresence(ref, []), subject) for subject in subjects))
+        return {"shards": len(subjects), "rooms": len(self._hub.rooms)}
 
     async def _check_objects(self) -> None:
         """The client of the object store is made when it is first needed: its import alone takes 0.4 s."""

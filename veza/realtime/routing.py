@@ -57,6 +57,11 @@ class Router:
     def owners(self) -> set[str]:
         return {owner for owner in self._owners if owner is not None}
 
+    def one_of_each_owner(self) -> list[UUID]:
+        """For each owner a subject in one of its partitions, to ask how it is."""
+        found = {owner: partition for partition, owner in enumerate(self._owners) if owner is not None}
+        return [UUID(int=partition) for partition in found.values()]
+
     @property
     def complete(self) -> bool:
         """Whether every partition has an owner."""

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Together below the 10 s that a drain may take: sockets and commits, then Ray, then the services.
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 4.0
 RAY_STOP_SECONDS = 1.5
-SERVICES_STOP_SECONDS = 3.0
+SERVICES_STOP_SECONDS = 2.5
 # How long a request to stop waits for Ray to finish starting.
 RAY_START_PATIENCE_SECONDS = 3.0
 

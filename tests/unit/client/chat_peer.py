@@ -14,6 +14,8 @@ from typing import Any, Self
 from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from veza.client import Room
+
 Command = dict[str, Any]
 USER = {"id": "11111111-1111-4111-8111-111111111111", "username": "ada"}
 
@@ -226,3 +228,13 @@ async def tell(socket: ServerConnection, frame: dict[str, Any]) -> None:
 
 def now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+async def take(room: Room, count: int) -> list[Any]:
+    """The next events of a room."""
+    async with asyncio.timeout(20):
+        return [await anext(room) for _ in range(count)]
+
+
+def seqs(events: list[Any]) -> list[int]:
+    return [event.seq for event in events]

@@ -3,7 +3,7 @@
 Sends are batched in `outboxes`; reads of the log wait in `reads` until somebody performs and answers them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from uuid import UUID
 
 from sim_client import Client
@@ -16,7 +16,7 @@ from veza.realtime import protocol
 from veza.realtime.events import RoomEvent, wire
 from veza.realtime.feed import RoomFeed
 from veza.realtime.partition import partition_of
-from veza.realtime.routing import Answer, Router, Sends
+from veza.realtime.routing import Answer, PartitionMap, Router, Sends
 
 PAGE = 3
 Handler = Callable[[Answer | VezaError], None]
@@ -95,8 +95,8 @@ class SimGateway:
         self.router.shard_lost(shard)
         self.map_wanted = True
 
-    def set_map(self, version: int, owners: Mapping[int, str | None]) -> None:
-        sends, moved = self.router.reroute(version, owners)
+    def set_map(self, partitions: PartitionMap) -> None:
+        sends, moved = self.router.reroute(partitions)
         if not moved:
             return
         for shard in set(self.outboxes) - self.router.owners():

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from veza.storage.embedded.places import Account
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 MAX_LOG_BYTES = 8 * 1024 * 1024
+TELLING = re.compile(r"PANIC|FATAL|[Ee]rror|could not")
+# What PostgreSQL answered our own question whether it is ready.
+BESIDE_THE_POINT = re.compile(r"database system is (starting up|shutting down|not yet accepting)")
 
 
 class Child:
@@ -41,6 +45,7 @@ class Child:
         uid, gid = (account.uid, account.gid) if account else (-1, -1)
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
         with log.open("ab") as stream:
+            self._log_begin = stream.tell()
             self._process = subprocess.Popen(  # noqa: S603 - our own program and arguments
                 [*launcher, str(int(death_signal)), str(uid), str(gid), *argv],
                 stdin=subprocess.PIPE,
@@ -77,9 +82,11 @@ class Child:
         return True
 
     def last_words(self) -> str:
-        """The line of its log that most likely says why it ended."""
-        lines = self._log.read_text(errors="replace").strip().splitlines()[-20:]
-        telling = [line for line in lines if "FATAL" in line or "rror" in line]
+        """The line of its log, since it was started, that most likely says why it ended."""
+        with self._log.open("rb") as stream:
+            stream.seek(self._log_begin)
+            lines = stream.read(MAX_LOG_BYTES).decode(errors="replace").strip().splitlines()[-50:]
+        telling = [line for line in lines if TELLING.search(line) and not BESIDE_THE_POINT.search(line)]
         return (telling or lines or ["it said nothing"])[-1].strip()
 
 

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ class Service(abc.ABC):
     """A real server below the data directory. `start` in the main thread, then `ready` from any loop."""
 
     name: ClassVar[str]
-    # From polite to final; each is given its share of the time to stop.
+    # From polite to final.
     stop_signals: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGTERM, signal.SIGKILL)
 
     def __init__(self, data_dir: Path) -> None:
@@ -83,9 +84,11 @@ class Service(abc.ABC):
         child, self._child = self._child, None
         if child is None:
             return
+        # Most of the time goes to the polite one, which spares the next start its recovery.
+        deadline = time.monotonic() + timeout
         for number in self.stop_signals:
             child.signal(number)
-            if child.wait(timeout / len(self.stop_signals)):
+            if child.wait(max((deadline - time.monotonic()) * 0.7, 0.1)):
                 break
         self._clear()
 
