@@ -1,9 +1,11 @@
 """Structured logging: one line an event, as text for people or JSON for machines, with the request's id."""
 
 import logging
+import logging.handlers
 import sys
 import time
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +14,9 @@ from veza.config import Settings
 
 # Set by whoever handles a request; every line logged meanwhile carries it.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+ROTATE_BYTES = 64 * 1024 * 1024
+KEPT_FILES = 5
 
 # What a record has by itself; anything else was handed in as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -74,13 +79,32 @@ def _shown(value: object) -> str:
     return repr(text) if not text.isprintable() or " " in text or not text else text
 
 
-def setup_logging(settings: Settings, process_name: str) -> None:
-    """Send this process's log to standard error, in the form and at the level of the settings."""
+def log_file(settings: Settings) -> Path:
+    """Where the actors of this machine write, all into one file."""
+    return settings.data_dir / "logs" / "veza.log"
+
+
+def setup_logging(settings: Settings, process_name: str, file: Path | None = None) -> None:
+    """Send this process's log to `file`, else to standard error, in the form and at the level of the settings."""
     formatter = JsonFormatter(process_name) if settings.log_format == "json" else TextFormatter(process_name)
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Watched, because another process may rotate it; a line is one append, so lines do not mix.
+        handler = logging.handlers.WatchedFileHandler(file)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def rotate(file: Path) -> None:
+    """Start a new file when this one is large; the last few are kept as `.1`, `.2` …"""
+    if not file.exists() or file.stat().st_size < ROTATE_BYTES:
+        return
+    for number in range(KEPT_FILES, 0, -1):
+        older = file if number == 1 else file.with_name(f"{file.name}.{number - 1}")
+        if older.exists():
+            older.replace(file.with_name(f"{file.name}.{number}"))

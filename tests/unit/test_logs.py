@@ -3,7 +3,11 @@
 import json
 import logging
 import sys
+from pathlib import Path
 
+import pytest
+
+from veza import logs
 from veza.logs import JsonFormatter, TextFormatter, request_id
 
 
@@ -39,3 +43,24 @@ def test_a_traceback_is_kept() -> None:
         failed.exc_info = sys.exc_info()
     assert "ValueError: invalid literal" in TextFormatter("serve").format(failed)
     assert "ValueError: invalid literal" in json.loads(JsonFormatter("serve").format(failed))["exception"]
+
+
+def test_a_large_file_is_rotated_and_the_oldest_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "ROTATE_BYTES", 10)
+    monkeypatch.setattr(logs, "KEPT_FILES", 2)
+    file = tmp_path / "veza.log"
+    for number in range(4):
+        file.write_text(f"{number}" * 10)
+        logs.rotate(file)
+    assert not file.exists()
+    assert (tmp_path / "veza.log.1").read_text() == "3" * 10
+    assert (tmp_path / "veza.log.2").read_text() == "2" * 10
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_small_file_stays(tmp_path: Path) -> None:
+    file = tmp_path / "veza.log"
+    logs.rotate(file)
+    file.write_text("x")
+    logs.rotate(file)
+    assert file.read_text() == "x"

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +33,13 @@ def start_ray(settings: Settings, run_dir: Path) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Batches of some hundred KB go inside the call; the object store costs more than the copy.
     os.environ.setdefault("RAY_max_direct_call_object_size", str(1024 * 1024))
+    # It warns that a token is asked for, which is what we want.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     try:
         if settings.ray_address:
             ray.init(address=settings.ray_address, namespace=NAMESPACE, log_to_driver=False)
             return
+        shutil.rmtree(_temp_dir(run_dir), ignore_errors=True)
         ray.init(
             address="local",
             namespace=NAMESPACE,
@@ -56,8 +60,10 @@ def _temp_dir(run_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"veza-ray-{os.getuid()}-{digest}"
 
 
-def stop_ray() -> None:
+def stop_ray(run_dir: Path) -> None:
+    """Leave Ray, and remove what a Ray of our own left on disk."""
     ray.shutdown()
+    shutil.rmtree(_temp_dir(run_dir), ignore_errors=True)
 
 
 class Cluster:

@@ -18,7 +18,7 @@ from veza.actors.refs import ActorGone, GatewayRef
 from veza.actors.tasks import Life, TaskSet
 from veza.config import Settings
 from veza.errors import Unavailable
-from veza.logs import setup_logging
+from veza.logs import log_file, setup_logging
 from veza.realtime import commands as c
 from veza.realtime.partition import partition_of
 from veza.realtime.shard import CHATTY_ROOM_MEMBERS, Batch, Line, ShardCore, Sourced
@@ -40,7 +40,7 @@ class RoomShard:
     """Owns the rooms (and the users' presence) of some partitions."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        setup_logging(settings, name)
+        setup_logging(settings, name, log_file(settings))
         self.name = name
         self._url = settings.database_url
         self._core = ShardCore()

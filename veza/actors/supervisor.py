@@ -6,6 +6,7 @@ PostgreSQL), so its own crash costs nothing but time.
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from veza.actors.room_shard import RoomShard
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
 from veza.errors import Unavailable
-from veza.logs import setup_logging
+from veza.logs import log_file, rotate, setup_logging
 from veza.realtime.partition import plan
 from veza.realtime.routing import PartitionMap
 from veza.storage import partitions
@@ -51,7 +52,7 @@ class Supervisor:
     """Started once, detached and named; `ensure` is called again and again by whoever serves."""
 
     def __init__(self, settings: Settings, gateway_class: type) -> None:
-        setup_logging(settings, "Supervisor")
+        setup_logging(settings, "Supervisor", log_file(settings))
         self._settings = settings
         self._gateway_class = gateway_class
         self._shards: dict[str, Member] = {}
@@ -60,7 +61,7 @@ class Supervisor:
         self._uneven = asyncio.Event()  # the partition map may not fit the living shards
         self._short = asyncio.Event()  # an actor is missing
         self._reconciling = asyncio.Lock()
-        self._tasks = TaskSet("Supervisor")
+        self._tasks = TaskSet("Supervisor", self._fail)
         self._connection: Any = None
         self._started = False
         self._starting = asyncio.Lock()
@@ -97,6 +98,11 @@ class Supervisor:
         await self._tasks.close()
         for members in (self._gateways, self._shards):
             await asyncio.gather(*(self._drain(member, timeout / 2) for member in members.values()))
+
+    @staticmethod
+    def _fail(_: BaseException) -> None:
+        """Half of a Supervisor is worse than none: Ray starts the process again, and the new one takes over."""
+        os._exit(1)
 
     async def _drain(self, member: Member, timeout: float) -> None:
         try:
@@ -239,8 +245,9 @@ class Supervisor:
             return  # it knows nothing any more
 
     async def _sweep_forever(self) -> None:
-        """Remove rows that have had their day."""
+        """Remove rows that have had their day, and log files."""
         while True:
+            await asyncio.to_thread(rotate, log_file(self._settings))
             try:
                 pool = await open_pool(self._settings.database_url, size=1, name="sweep")
                 async with pool:

@@ -22,7 +22,7 @@ from veza.http.room_reads import RoomReads
 from veza.http.services import Services
 from veza.http.sockets import Sockets
 from veza.http.tokens import Tokens
-from veza.logs import setup_logging
+from veza.logs import log_file, setup_logging
 from veza.realtime import commands as c
 from veza.realtime.routing import PartitionMap
 from veza.storage.cache import open_cache
@@ -62,7 +62,7 @@ class Gateway:
     """Methods without an underscore are called by other actors."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        setup_logging(settings, name)
+        setup_logging(settings, name, log_file(settings))
         self.name = name
         self._settings = settings
         self._life = Life()

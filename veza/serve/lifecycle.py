@@ -246,7 +246,7 @@ class Run:
         deadline.daemon = True
         deadline.start()
         try:
-            stop_ray()
+            stop_ray(instance.run_directory(self._settings.data_dir))
         finally:
             deadline.cancel()
             deadline.join()

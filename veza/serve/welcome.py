@@ -3,6 +3,7 @@
 import asyncpg
 
 from veza.config import Settings
+from veza.logs import log_file
 from veza.serve.instance import public_url
 from veza.serve.screen import Screen
 from veza.storage.database import connect_arguments
@@ -18,7 +19,8 @@ async def welcome(screen: Screen, settings: Settings, elapsed: float) -> None:
         ("Health", f"{url}/api/v1/health/deep"),
         ("Metrics", f"{url}/metrics"),
         ("Object store", settings.s3_endpoint_url),
-        ("Data, logs", str(settings.data_dir)),
+        ("Data", str(settings.data_dir)),
+        ("Log", str(log_file(settings))),
     ):
         screen.line(f"  {name:<14} {screen.emphasis(address)}")
     screen.line()
