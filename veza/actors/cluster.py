@@ -20,7 +20,20 @@ from veza.errors import StartupError
 log = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-WATCH_S = 1.0
+WATCH_S = 2.0
+
+# What Ray does for its own dashboard and for tasks in their millions is idle work here.
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Dead actors are remembered for `ray list actors`; a long-lived cluster should not grow with them.
+    "RAY_maximum_gcs_destroyed_actor_cached_count": "100",
+    # Batches of some hundred KB go inside the call; the object store costs more than the copy.
+    "RAY_max_direct_call_object_size": str(1024 * 1024),
+    # No record of each call, which nobody reads.
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_raylet_report_resources_period_milliseconds": "1000",
+}
 
 
 def start_ray(settings: Settings, run_dir: Path) -> None:
@@ -28,11 +41,8 @@ def start_ray(settings: Settings, run_dir: Path) -> None:
 
     Raises StartupError with Ray's reason when it cannot.
     """
-    # Dead actors are remembered for `ray list actors`; a long-lived cluster should not grow with them.
-    os.environ.setdefault("RAY_maximum_gcs_destroyed_actor_cached_count", "100")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Batches of some hundred KB go inside the call; the object store costs more than the copy.
-    os.environ.setdefault("RAY_max_direct_call_object_size", str(1024 * 1024))
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     # It warns that a token is asked for, which is what we want.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     try:

@@ -29,7 +29,9 @@ from veza.storage.sweeps import sweep
 
 log = logging.getLogger(__name__)
 
-PING_EVERY_S = 0.5
+PING_SHARDS_S = 0.5
+PING_GATEWAYS_S = 2.0
+RETRY_S = 0.5
 # Unanswered this long, a shard is taken for paused or cut off: its partitions go to the others.
 SUSPECT_S = 1.0
 # A shard that stays silent this long is killed and replaced.
@@ -146,7 +148,7 @@ class Supervisor:
             except Unavailable as error:
                 log.warning("actor not replaced yet", extra={"reason": error.message})
                 self._short.set()
-                await asyncio.sleep(PING_EVERY_S)
+                await asyncio.sleep(RETRY_S)
             self._uneven.set()
 
     async def _start_shard(self) -> None:
@@ -212,7 +214,7 @@ class Supervisor:
             if not member.alive or self._disagrees(member):
                 member.alive = True
                 self._uneven.set()
-            await asyncio.sleep(PING_EVERY_S)
+            await asyncio.sleep(PING_SHARDS_S if members is self._shards else PING_GATEWAYS_S)
 
     def _disagrees(self, member: Member) -> bool:
         """Whether a shard owns less than the map says: it gave up partitions when a commit of its was fenced."""
