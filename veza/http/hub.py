@@ -17,7 +17,7 @@ from veza.http.links import ShardLinks
 from veza.http.websocket import WebSocket
 from veza.realtime import commands as c
 from veza.realtime import protocol
-from veza.realtime.events import wire
+from veza.realtime.events import EventKind, wire
 from veza.realtime.feed import RoomFeed
 from veza.realtime.frames import CloseCode
 from veza.realtime.partition import partition_of
@@ -46,8 +46,18 @@ class Joiner:
         self.size = 0
 
 
+class Asking:
+    """Joins of one socket on their way; whoever leaves, or is removed, meanwhile takes them back."""
+
+    __slots__ = ("joins", "user_id")
+
+    def __init__(self, user_id: UUID) -> None:
+        self.user_id = user_id
+        self.joins = 0
+
+
 class RoomEntry:
-    """A followed room. `sockets` get everything; `joiners` will; `pending` joins are at the shard."""
+    """A followed room. `sockets` get everything; `joiners` will; `pending` joins wait for the shard or the feed."""
 
     __slots__ = ("feed", "joiners", "pending", "sockets", "waiting")
 
@@ -55,7 +65,7 @@ class RoomEntry:
         self.feed = RoomFeed()
         self.sockets: dict[WebSocket, UUID] = {}  # socket → its user
         self.joiners: dict[WebSocket, Joiner] = {}
-        self.pending = 0
+        self.pending: dict[WebSocket, Asking] = {}
         self.waiting: list[Callable[[], None]] = []  # joins that wait until the feed has caught up
 
     @property
@@ -145,6 +155,8 @@ class Hub:
             self.leave(socket, room_id)
         for socket in [s for s, joiner in entry.joiners.items() if user_id in (None, joiner.user_id)]:
             self.leave(socket, room_id)
+        for socket in [s for s, asking in entry.pending.items() if user_id in (None, asking.user_id)]:
+            self.leave(socket, room_id)
 
     def _presence_changed(self, item: c.PresenceChanged) -> None:
         for room_id in item.room_ids:
@@ -171,6 +183,7 @@ class Hub:
             return
         entry.sockets.pop(socket, None)
         entry.joiners.pop(socket, None)
+        entry.pending.pop(socket, None)
         self.release(room_id, entry)
 
     def release(self, room_id: UUID, entry: RoomEntry) -> None:
@@ -223,6 +236,12 @@ class Hub:
             async with self._turn:
                 frames = [protocol.frame(wire(event)) for event in events]
                 await self._pass_on(room_id, entry, feed.caught_up(start + 1, frames))
+                # What a shard said of these to the sockets may have died with it.
+                for event in events:
+                    if event.kind is EventKind.MEMBER_LEFT:
+                        self._member_gone(room_id, UUID(event.body["user_id"]))
+                    elif event.kind is EventKind.ROOM_DELETED:
+                        self._member_gone(room_id, None)
             if not events:
                 await asyncio.sleep(RETRY_S)
         waiting, entry.waiting = entry.waiting, []

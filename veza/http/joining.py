@@ -8,7 +8,7 @@ import msgspec
 
 from veza.actors.tasks import TaskSet
 from veza.errors import InvalidArgument, Unauthenticated, Unavailable, VezaError
-from veza.http.hub import JOINER_BYTES, Hub, Joiner, RoomEntry
+from veza.http.hub import JOINER_BYTES, Asking, Hub, Joiner, RoomEntry
 from veza.http.session import Session
 from veza.realtime import commands as c
 from veza.realtime import protocol as p
@@ -52,30 +52,46 @@ class Joining:
         self._tasks = tasks
 
     def join(self, session: Session, command: p.JoinRoom) -> None:
-        """Raises Unauthenticated or InvalidArgument; everything else is answered later."""
+        """Raises Unauthenticated; everything else is answered later."""
         if session.person is None:
             raise Unauthenticated("Authenticate first.")
         room_id, user_id = command.room_id, session.person.id
         entry = self._hub.entry(room_id)
-        entry.pending += 1
+        asking = entry.pending.setdefault(session.socket, Asking(user_id))
+        asking.joins += 1
 
         def handle(answer: c.Answer | c.Subscribed | VezaError) -> None:
-            entry.pending -= 1
             if isinstance(answer, c.Subscribed):
-                self._admitted(session, command, entry, answer.seq)
-            elif isinstance(answer, VezaError):
+                self._admitted(session, command, entry, asking, answer.seq)
+                return
+            self._still_asks(session, entry, asking)
+            if isinstance(answer, VezaError):
                 session.refuse(command.id, answer)
             self._hub.release(room_id, entry)
 
         self._hub.links.request(lambda ref: c.Join(ref, room_id, user_id), room_id, handle)
 
-    def _admitted(self, session: Session, command: p.JoinRoom, entry: RoomEntry, seq: int) -> None:
+    def _admitted(self, session: Session, command: p.JoinRoom, entry: RoomEntry, asking: Asking, seq: int) -> None:
         """The shard said yes; `seq` is stored. The feed may still lack events up to it."""
-        if session.socket.closing:
-            return
         if entry.feed.wanted is not None:
-            entry.waiting.append(lambda: self._admitted(session, command, entry, seq))
+            entry.waiting.append(lambda: self._admitted(session, command, entry, asking, seq))
             return
+        if not self._still_asks(session, entry, asking):
+            session.refuse(command.id, _overtaken())
+        elif not session.socket.closing:
+            self._place(session, command, entry, seq)
+        self._hub.release(command.room_id, entry)
+
+    @staticmethod
+    def _still_asks(session: Session, entry: RoomEntry, asking: Asking) -> bool:
+        """One join is settled. False when its socket left the room since it asked."""
+        current = entry.pending.get(session.socket) is asking
+        asking.joins -= 1
+        if current and not asking.joins:
+            del entry.pending[session.socket]
+        return current
+
+    def _place(self, session: Session, command: p.JoinRoom, entry: RoomEntry, seq: int) -> None:
         head = max(seq, entry.feed.last_seq or 0)
         last_seq = head if command.last_seq is None else command.last_seq
         if last_seq > head:
@@ -112,7 +128,7 @@ class Joining:
                 self._reply(session, command, head, events, has_more=True)
             elif entry.joiners.get(socket) is not joiner:
                 # It left, was removed, or asked again meanwhile.
-                session.refuse(command.id, Unavailable("The join was overtaken; ask again."))
+                session.refuse(command.id, _overtaken())
             else:
                 self._switch(session, command, entry, joiner, (events, head))
         self._hub.release(command.room_id, entry)
@@ -150,3 +166,7 @@ class Joining:
             "has_more": has_more,
         }
         session.reply(command.id, p.json(data))
+
+
+def _overtaken() -> Unavailable:
+    return Unavailable("The join was overtaken; ask again.")

@@ -107,7 +107,7 @@ class ShardLinks:
     def answered(self, answer: Answer) -> None:
         self.router.answered(answer)
 
-    def not_owned(self, shard: str, refs: list[int]) -> None:
+    def not_owned(self, shard: str, refs: list[tuple[int, int]]) -> None:
         if self.router.not_owned(shard, refs):
             self._ask_for_map()
 

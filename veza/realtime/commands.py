@@ -20,7 +20,15 @@ class _Wire(msgspec.Struct, array_like=True):
 # -- gateway → shard ---------------------------------------------------------------------------------------------
 
 
-class Join(_Wire, tag=1):
+class _Routed(_Wire, kw_only=True):
+    """`epoch` is the one under which the router knew the owner it sent to: a shard that lost the partition since and
+    got it back takes nothing that was sent before, for that was sent again to whoever owned it between.
+    """
+
+    epoch: int = 0
+
+
+class Join(_Routed, tag=1):
     """May this person see the room, and from which seq on do live events follow? Also subscribes the gateway."""
 
     ref: int
@@ -28,18 +36,18 @@ class Join(_Wire, tag=1):
     user_id: UUID
 
 
-class Subscribe(_Wire, tag=2):
+class Subscribe(_Routed, tag=2):
     """The gateway follows this room (again): after a failover, or after it was cut back."""
 
     ref: int
     room_id: UUID
 
 
-class Unsubscribe(_Wire, tag=3):
+class Unsubscribe(_Routed, tag=3):
     room_id: UUID
 
 
-class Post(_Wire, tag=4):
+class Post(_Routed, tag=4):
     ref: int
     room_id: UUID
     id: UUID
@@ -50,7 +58,7 @@ class Post(_Wire, tag=4):
     again: bool = False
 
 
-class AddMember(_Wire, tag=5):
+class AddMember(_Routed, tag=5):
     """`by` is the member who adds, or the person themself who joins a public room."""
 
     ref: int
@@ -62,7 +70,7 @@ class AddMember(_Wire, tag=5):
     again: bool = False
 
 
-class RemoveMember(_Wire, tag=6):
+class RemoveMember(_Routed, tag=6):
     """Leaving (`by` is `user`) or being removed by someone above."""
 
     ref: int
@@ -73,7 +81,7 @@ class RemoveMember(_Wire, tag=6):
     again: bool = False
 
 
-class UpdateRoom(_Wire, tag=7):
+class UpdateRoom(_Routed, tag=7):
     ref: int
     room_id: UUID
     id: UUID
@@ -82,7 +90,7 @@ class UpdateRoom(_Wire, tag=7):
     again: bool = False
 
 
-class DeleteRoom(_Wire, tag=8):
+class DeleteRoom(_Routed, tag=8):
     ref: int
     room_id: UUID
     id: UUID
@@ -91,21 +99,21 @@ class DeleteRoom(_Wire, tag=8):
     again: bool = False
 
 
-class MarkRead(_Wire, tag=9):
+class MarkRead(_Routed, tag=9):
     ref: int
     room_id: UUID
     user_id: UUID
     seq: int
 
 
-class Typing(_Wire, tag=10):
+class Typing(_Routed, tag=10):
     ref: int
     room_id: UUID
     user_id: UUID
     is_typing: bool
 
 
-class Attend(_Wire, tag=11):
+class Attend(_Routed, tag=11):
     """The state of one user on this gateway: how many sockets, and the status they chose.
 
     `again` when it repeats to a new owner what the old one had been told.
@@ -117,7 +125,7 @@ class Attend(_Wire, tag=11):
     again: bool = False
 
 
-class GetPresence(_Wire, tag=12):
+class GetPresence(_Routed, tag=12):
     """Answered with a list of statuses in the order of `user_ids`, all of one partition's owner."""
 
     ref: int
@@ -159,10 +167,11 @@ class Transient(_Wire, tag=2):
 
 
 class Answer(_Wire, tag=3):
-    """`data` is the JSON of the reply."""
+    """`data` is the JSON of the reply. `epoch`, here and below, is that of the command it answers."""
 
     ref: int
     data: bytes
+    epoch: int = 0
 
 
 class Refusal(_Wire, tag=4):
@@ -171,6 +180,7 @@ class Refusal(_Wire, tag=4):
     ref: int
     error: str
     args: list[Any]
+    epoch: int = 0
 
 
 class Subscribed(_Wire, tag=5):
@@ -179,12 +189,13 @@ class Subscribed(_Wire, tag=5):
     ref: int
     room_id: UUID
     seq: int
+    epoch: int = 0
 
 
 class NotOwner(_Wire, tag=6):
-    """The shard does not own these commands' partitions (any more): find the owner and send again."""
+    """The shard does not own the partitions of these commands, `(ref, epoch)`, any more: find the owner, send again."""
 
-    refs: list[int]
+    refs: list[tuple[int, int]]
 
 
 class Lagged(_Wire, tag=7):

@@ -77,6 +77,7 @@ class Router:
         """Send a command about `subject` (a room or a user). With `resolve`, its `ref` gets an answer."""
         partition = partition_of(subject)
         owner = self._owners[partition]
+        command.epoch = self._epochs[partition]
         if resolve is not None:
             waiting = Waiting(command, partition, resolve, deadline)
             waiting.sent_to = owner
@@ -84,10 +85,16 @@ class Router:
         return [] if owner is None else [(owner, command)]
 
     def answered(self, answer: Answer) -> None:
-        """Hand an answer on; a second answer to a command that was sent twice is dropped."""
-        waiting = self._waiting.pop(answer.ref, None)
-        if waiting is not None:
-            waiting.resolve(answer)
+        """Hand an answer on; a second answer to a command that was sent twice is dropped.
+
+        What is stored is stored, whoever says so. Anything else from a shard that lost the partition since is not the
+        last word: the command was sent to the next owner, who answers too.
+        """
+        waiting = self._waiting.get(answer.ref)
+        if waiting is None or (not isinstance(answer, c.Answer) and answer.epoch != waiting.command.epoch):
+            return
+        del self._waiting[answer.ref]
+        waiting.resolve(answer)
 
     def give_up(self, command: c.ShardCommand) -> None:
         """It could not be sent and will not be."""
@@ -118,14 +125,14 @@ class Router:
             self._epochs[partition], self._owners[partition] = partitions[partition]
         return self._resend(moved), moved
 
-    def not_owned(self, shard: str, refs: list[int]) -> bool:
-        """A shard refused these. True when its partitions are now without a known owner, so that a newer map is
+    def not_owned(self, shard: str, refs: list[tuple[int, int]]) -> bool:
+        """A shard refused these, `(ref, epoch)`. True when its partitions are now without a known owner, so that a newer map is
         needed; refusals of an owner that was replaced already need none.
         """
         lost = set()
-        for ref in refs:
+        for ref, epoch in refs:
             waiting = self._waiting.get(ref)
-            if waiting is not None and waiting.sent_to == shard:
+            if waiting is not None and waiting.sent_to == shard and waiting.command.epoch == epoch:
                 waiting.sent_to = None
                 if self._owners[waiting.partition] == shard:
                     lost.add(waiting.partition)
@@ -145,16 +152,20 @@ class Router:
     def _resend(self, partitions: set[int]) -> Sends:
         sends: Sends = []
         for waiting in self._waiting.values():
-            owner = self._owners[waiting.partition]
-            if waiting.partition not in partitions or owner is None or waiting.sent_to == owner:
+            owner, epoch = self._owners[waiting.partition], self._epochs[waiting.partition]
+            if waiting.partition not in partitions or owner is None:
                 continue
-            waiting.command = _again(waiting.command)
+            # The same owner under a newer epoch takes no command of an older one.
+            if waiting.sent_to == owner and waiting.command.epoch == epoch:
+                continue
+            waiting.command = _again(waiting.command, epoch)
             waiting.sent_to = owner
             sends.append((owner, waiting.command))
         return sends
 
 
-def _again(command: c.ShardCommand) -> c.ShardCommand:
+def _again(command: c.ShardCommand, epoch: int) -> c.ShardCommand:
+    # A copy, for the one that was sent may still wait in an outbox.
     if isinstance(command, c.DurableCommand):
-        return msgspec.structs.replace(command, again=True)
-    return command
+        return msgspec.structs.replace(command, again=True, epoch=epoch)
+    return msgspec.structs.replace(command, epoch=epoch)

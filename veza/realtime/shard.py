@@ -36,6 +36,10 @@ class Line(NamedTuple):
     def ref(self) -> int:
         return int(getattr(self.item, "ref", 0))
 
+    @property
+    def epoch(self) -> int:
+        return int(getattr(self.item, "epoch", 0))
+
 
 class Batch:
     """What one round decided. `script` is what each gateway is told, in order, once it is stored."""
@@ -68,7 +72,7 @@ class Batch:
     def withdraw(self, lost: set[int]) -> None:
         """Take back what concerns partitions that were lost before the commit."""
         for gateway, lines in self.script.items():
-            refs = [line.ref for line in lines if line.partition in lost and line.ref]
+            refs = [(line.ref, line.epoch) for line in lines if line.partition in lost and line.ref]
             kept = [line for line in lines if line.partition not in lost]
             if refs:
                 kept.append(Line(None, c.NotOwner(refs)))
@@ -77,7 +81,7 @@ class Batch:
     def answer_all(self, error: VezaError) -> dict[str, list[Line]]:
         """Whoever waits for an answer gets `error` instead; the rest of the script stays."""
         answers = {
-            gateway: [Line(None, refusal(line.ref, error)) for line in lines if line.ref]
+            gateway: [Line(None, refusal(line.ref, error, line.epoch)) for line in lines if line.ref]
             for gateway, lines in self.script.items()
         }
         self.script = {gateway: [line for line in lines if not line.ref] for gateway, lines in self.script.items()}
@@ -90,8 +94,8 @@ class Batch:
             self.script[gateway] = [line for line in lines if not isinstance(line.item, c.Events | c.MemberGone)]
 
 
-def refusal(ref: int, error: VezaError) -> c.Refusal:
-    return c.Refusal(ref, type(error).__name__, list(error.args))
+def refusal(ref: int, error: VezaError, epoch: int = 0) -> c.Refusal:
+    return c.Refusal(ref, type(error).__name__, list(error.args), epoch)
 
 
 class ShardCore:
@@ -99,6 +103,8 @@ class ShardCore:
 
     def __init__(self) -> None:
         self.epochs: dict[int, int] = {}  # partition → the epoch under which it is owned
+        self._since: dict[int, int] = {}  # partition → the epoch at which it was granted
+        self._read: dict[UUID, int] = {}  # rooms read for this round → the partition's epoch before
         self.rooms: dict[UUID, Room] = {}
         self.presence = PresenceBook()
         self.typing: set[UUID] = set()  # rooms in which somebody types
@@ -108,6 +114,11 @@ class ShardCore:
     def owns(self, subject: UUID) -> bool:
         return partition_of(subject) in self.epochs
 
+    def accepts(self, command: c.RoomCommand) -> bool:
+        """Whether the room is ours and was when the gateway sent the command."""
+        since = self._since.get(partition_of(command.room_id))
+        return since is not None and command.epoch >= since
+
     def grant(self, epochs: Mapping[int, int]) -> None:
         """Own these partitions from now on. Rooms of a partition whose epoch rose are read anew.
 
@@ -116,11 +127,12 @@ class ShardCore:
         newer = {p: epoch for p, epoch in epochs.items() if epoch > self.epochs.get(p, -1)}
         self._drop(newer.keys() & self.epochs.keys())
         self.epochs.update(newer)
+        self._since.update(newer)
 
     def revoke(self, partitions: Iterable[int]) -> None:
         gone = set(partitions) & self.epochs.keys()
         for partition in gone:
-            del self.epochs[partition]
+            del self.epochs[partition], self._since[partition]
         self._drop(gone)
 
     def _drop(self, partitions: set[int]) -> None:
@@ -141,17 +153,25 @@ class ShardCore:
 
     def missing(self, queue: Iterable[Sourced]) -> set[UUID]:
         """Rooms that commands ask for and memory does not have."""
-        return {
+        missing = {
             command.room_id
             for _, command in queue
             if not isinstance(command, c.Attend | c.GetPresence | c.Unsubscribe)
             and command.room_id not in self.rooms
-            and self.owns(command.room_id)
+            and self.accepts(command)
         }
+        self._read = {room_id: self.epochs[partition_of(room_id)] for room_id in missing}
+        return missing
 
     def install(self, snapshots: Iterable[RoomSnapshot]) -> None:
+        """What was read; of a partition that changed hands meanwhile it may be out of date, and is left out."""
         for snapshot in snapshots:
-            self.rooms[snapshot.id] = Room(snapshot)
+            if self.current(snapshot.id):
+                self.rooms[snapshot.id] = Room(snapshot)
+
+    def current(self, room_id: UUID) -> bool:
+        """Whether the room was read in this round, under the epoch that still holds."""
+        return room_id in self._read and self._read[room_id] == self.epochs.get(partition_of(room_id))
 
     def lookups(self, queue: Iterable[Sourced]) -> list[c.DurableCommand]:
         """Commands that may be stored already, as far as memory can tell."""
@@ -209,7 +229,7 @@ class ShardCore:
             if isinstance(command, c.DurableCommand | c.MarkRead) or (
                 isinstance(command, c.Join | c.Subscribe | c.Typing) and command.room_id not in self.rooms
             ):
-                batch.tell(gateway, None, refusal(command.ref, error))
+                batch.tell(gateway, None, refusal(command.ref, error, command.epoch))
             else:
                 rest.append((gateway, command))
         return batch, rest
@@ -247,7 +267,7 @@ class _Round:
                     )
             case c.GetPresence():
                 statuses = [self.core.presence.status(user_id) for user_id in command.user_ids]
-                self.batch.tell(gateway, None, c.Answer(command.ref, protocol.json(statuses)))
+                self.batch.tell(gateway, None, c.Answer(command.ref, protocol.json(statuses), command.epoch))
             case _:
                 self._handle_room(gateway, command)
 
@@ -255,9 +275,9 @@ class _Round:
         room_id = command.room_id
         partition = partition_of(room_id)
         ref = getattr(command, "ref", 0)
-        if partition not in self.core.epochs:
+        if not self.core.accepts(command):
             if ref:
-                self.batch.tell(gateway, None, c.NotOwner([ref]))
+                self.batch.tell(gateway, None, c.NotOwner([(ref, command.epoch)]))
             return
         if room_id in self._held or (isinstance(command, _STRUCTURAL) and room_id in self._restructured):
             # Two changes of one room's members cannot be in one statement; what follows keeps its order.
@@ -265,15 +285,20 @@ class _Round:
             self.batch.deferred.append((gateway, command))
             return
         room = self.core.rooms.get(room_id)
+        if room is None and isinstance(command, c.Unsubscribe):
+            return
+        if room is None and not self.core.current(room_id):
+            # The partition came to us, or came back, while rooms were read: the next round reads this one.
+            self._held.add(room_id)
+            self.batch.deferred.append((gateway, command))
+            return
         try:
             if room is None:
-                if isinstance(command, c.Unsubscribe):
-                    return
                 raise RoomNotFound()
             self._perform(gateway, partition, room, command)
         except VezaError as error:
             if ref:
-                self.batch.tell(gateway, partition, refusal(ref, error))
+                self.batch.tell(gateway, partition, refusal(ref, error, command.epoch))
 
     def _perform(  # noqa: PLR0912 - one arm a command reads better than a table of functions
         self, gateway: str, partition: int, room: Room, command: c.RoomCommand
@@ -283,11 +308,11 @@ class _Round:
                 self._durable(gateway, partition, room, command, room.post(command, self.wall))
             case c.Join():
                 room.require_member(command.user_id)
-                self._subscribe(gateway, partition, room, command.ref)
+                self._subscribe(gateway, partition, room, command)
             case c.Subscribe():
                 if room.deleted:
                     raise RoomNotFound()
-                self._subscribe(gateway, partition, room, command.ref)
+                self._subscribe(gateway, partition, room, command)
             case c.Unsubscribe():
                 room.gateways.discard(gateway)
             case c.MarkRead():
@@ -297,7 +322,7 @@ class _Round:
                     self.typing_changed(room, command.user_id, is_typing=command.is_typing)
                 if room.typing:
                     self.core.typing.add(room.id)
-                self.batch.tell(gateway, partition, c.Answer(command.ref, b"{}"))
+                self.batch.tell(gateway, partition, c.Answer(command.ref, b"{}", command.epoch))
             case c.AddMember():
                 self._durable(gateway, partition, room, command, room.add_member(command, self.wall))
             case c.RemoveMember():
@@ -330,11 +355,11 @@ class _Round:
             "created_at": protocol.timestamp(outcome.created_at),
             "duplicate": duplicate,
         }
-        self.batch.tell(gateway, partition, c.Answer(command.ref, protocol.json(answer)))
+        self.batch.tell(gateway, partition, c.Answer(command.ref, protocol.json(answer), command.epoch))
 
-    def _subscribe(self, gateway: str, partition: int, room: Room, ref: int) -> None:
+    def _subscribe(self, gateway: str, partition: int, room: Room, command: c.Join | c.Subscribe) -> None:
         room.gateways.add(gateway)
-        self.batch.tell(gateway, partition, c.Subscribed(ref, room.id, room.head))
+        self.batch.tell(gateway, partition, c.Subscribed(command.ref, room.id, room.head, command.epoch))
         # Later events must stand behind this line, so they need a new group.
         self._open.pop(room.id, None)
 
@@ -342,7 +367,7 @@ class _Round:
         room.mark_read(command.user_id, command.seq)
         key = (room.id, command.user_id)
         self.batch.reads[key] = max(command.seq, self.batch.reads.get(key, 0))
-        self.batch.tell(gateway, partition, c.Answer(command.ref, b"{}"))
+        self.batch.tell(gateway, partition, c.Answer(command.ref, b"{}", command.epoch))
         if len(room.members) <= CHATTY_ROOM_MEMBERS:
             event = {
                 "type": "read",

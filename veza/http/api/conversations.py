@@ -145,7 +145,7 @@ class Search(msgspec.Struct, frozen=True):
 class HistoryPosition(msgspec.Struct, frozen=True):
     """Where the next page begins: before this seq."""
 
-    seq: int
+    seq: p.Seq
 
 
 @resource.get("/conversations")
