@@ -45,6 +45,8 @@ def start_ray(settings: Settings, run_dir: Path) -> None:
         os.environ.setdefault(name, value)
     # It warns that a token is asked for, which is what we want.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+    # It prints a page for each process that dies; the Supervisor logs it in a line and replaces it.
+    logging.getLogger("ray._private.worker").setLevel(logging.CRITICAL)
     try:
         if settings.ray_address:
             ray.init(address=settings.ray_address, namespace=NAMESPACE, log_to_driver=False)
@@ -123,8 +125,11 @@ class Cluster:
         return await self._ensure()
 
     async def drain(self, timeout: float) -> None:
+        """Stop every actor in order, the Supervisor last."""
+        supervisor = SupervisorRef()
         try:
             async with asyncio.timeout(timeout):
-                await SupervisorRef().call("drain", timeout)
+                await supervisor.call("drain", timeout)
         except (ActorGone, TimeoutError) as error:
             log.warning("drain cut short", extra={"reason": type(error).__name__})
+        supervisor.kill()

@@ -89,15 +89,18 @@ class Outbox(Generic[T]):
 
     async def run(self) -> None:
         """Send until cancelled, or until `send` raises: then the peer is gone and so is what waited."""
-        while True:
-            await self._wake.wait()
-            while self._items:
-                await self._send(self._next_call())
-            self._wake.clear()
+        try:
+            while True:
+                await self._wake.wait()
+                while self._items:
+                    await self._send(self._next_call())
+                self._wake.clear()
+                self._idle.set()
+        finally:
             self._idle.set()
 
     async def flushed(self) -> None:
-        """Wait until everything put so far has been sent."""
+        """Wait until everything put so far has been sent, or never will be."""
         await self._idle.wait()
 
     def _next_call(self) -> list[T]:

@@ -203,7 +203,7 @@ class RoomShard:
         may still run, then read back.
         """
         renewed = await partitions.renew(self._writer, self.name, batch.epochs)
-        stored = await room_log.stored_ids(self._writer, [event.id for event in batch.events])
+        stored = await room_log.stored_ids(self._writer, batch.events)
         if batch.reads and (stored or not batch.events):
             await room_log.save_reads(self._writer, batch.reads)
         self._unsettled = None

@@ -112,6 +112,8 @@ class Supervisor:
                 await member.ref.call("drain")
         except (ActorGone, TimeoutError) as error:
             log.warning("drain cut short", extra={"actor": member.ref.name, "reason": type(error).__name__})
+        # Detached actors outlive whoever started them, also on a Ray that goes on without us.
+        member.ref.kill()
 
     # -- starting and adopting -------------------------------------------------------------------------------
 
@@ -135,9 +137,15 @@ class Supervisor:
         """Start what is missing, side by side."""
         shards = self._settings.room_shards - len(self._shards)
         gateways = self._settings.gateways - len(self._gateways)
-        await asyncio.gather(
-            *(self._start_shard() for _ in range(shards)), *(self._start_gateway() for _ in range(gateways))
+        started = await asyncio.gather(
+            *(self._start_shard() for _ in range(shards)),
+            *(self._start_gateway() for _ in range(gateways)),
+            # All are waited for: one that is still on its way would be started a second time.
+            return_exceptions=True,
         )
+        for outcome in started:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _replenish_forever(self) -> None:
         while True:
@@ -162,7 +170,7 @@ class Supervisor:
         ref = GatewayRef(name, spawn(self._gateway_class, name, self._settings))
         await self._start(ref)
         self._watch(self._gateways, ref)
-        await ref.set_map(self._map)
+        await self._tell_gateway(ref.name)
 
     async def _start(self, ref: ActorRef) -> None:
         try:
@@ -314,14 +322,15 @@ class Supervisor:
         await asyncio.gather(*(tell(ref) for ref in shards.values()))
 
     async def _tell_gateways(self) -> None:
-        async def tell(name: str) -> None:
-            try:
-                async with asyncio.timeout(SUSPECT_S):
-                    await GatewayRef(name).set_map(self._map)
-            except (ActorGone, TimeoutError):
-                log.warning("gateway not told", extra={"actor": name})
+        await asyncio.gather(*(self._tell_gateway(name) for name in self._gateways))
 
-        await asyncio.gather(*(tell(name) for name in self._gateways))
+    async def _tell_gateway(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(SUSPECT_S):
+                await GatewayRef(name).set_map(self._map)
+        except (ActorGone, TimeoutError):
+            # Dead: it is replaced. Paused: it is told when it answers again.
+            log.warning("gateway not told", extra={"actor": name})
 
     async def _database(self) -> Any:
         if self._connection is None or self._connection.is_closed():

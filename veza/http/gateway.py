@@ -82,7 +82,7 @@ class Gateway:
         authenticator = Authenticator(pool, Tokens(settings.jwt_secret), fresh=lambda: control.fresh)
         services = Services(settings=settings, pool=pool, authenticator=authenticator)
         services.cache = open_cache(settings.redis_url)
-        hub = Hub(pool, self._work, self.name)
+        hub = Hub(pool, self.name, links=self._tasks, tasks=self._work)
         reads = RoomReads(pool, hub.links)
         sockets = Sockets(settings, hub, reads, authenticator=authenticator, pool=pool, tasks=self._work)
         services.rooms = RoomCommands(hub.links, reads, sockets)

@@ -17,7 +17,7 @@ from veza.http.links import ShardLinks
 from veza.http.websocket import WebSocket
 from veza.realtime import commands as c
 from veza.realtime import protocol
-from veza.realtime.events import EventKind, wire
+from veza.realtime.events import EventKind, RoomEvent, wire
 from veza.realtime.feed import RoomFeed
 from veza.realtime.frames import CloseCode
 from veza.realtime.partition import partition_of
@@ -59,10 +59,11 @@ class Asking:
 class RoomEntry:
     """A followed room. `sockets` get everything; `joiners` will; `pending` joins wait for the shard or the feed."""
 
-    __slots__ = ("feed", "joiners", "pending", "sockets", "waiting")
+    __slots__ = ("catching_up", "feed", "joiners", "pending", "sockets", "waiting")
 
     def __init__(self) -> None:
         self.feed = RoomFeed()
+        self.catching_up = False
         self.sockets: dict[WebSocket, UUID] = {}  # socket → its user
         self.joiners: dict[WebSocket, Joiner] = {}
         self.pending: dict[WebSocket, Asking] = {}
@@ -76,8 +77,9 @@ class RoomEntry:
 class Hub:
     """`deliver` takes what the shards send, one batch after another."""
 
-    def __init__(self, pool: Any, tasks: TaskSet, name: str) -> None:
-        self.links = ShardLinks(name, tasks, self._moved)
+    def __init__(self, pool: Any, name: str, *, links: TaskSet, tasks: TaskSet) -> None:
+        """`links` holds the tasks that a gateway is of no use without, `tasks` those that serve one room or socket."""
+        self.links = ShardLinks(name, links, self._moved)
         self.rooms: dict[UUID, RoomEntry] = {}
         self.users: dict[UUID, dict[WebSocket, str]] = {}  # user → socket → status it chose
         self._pool = pool
@@ -94,7 +96,9 @@ class Hub:
                     case c.Events():
                         entry = self.rooms.get(item.room_id)
                         if entry is not None:
-                            await self._pass_on(item.room_id, entry, entry.feed.accept(item.first_seq, item.frames))
+                            await self._pass_on(entry, entry.feed.accept(item.first_seq, item.frames))
+                            if entry.feed.wanted is not None:
+                                self._catch_up(item.room_id, entry)
                     case c.Answer() | c.Refusal():
                         self.links.answered(item)
                     case c.Subscribed():
@@ -110,10 +114,8 @@ class Hub:
                     case c.Lagged():
                         self._resubscribe([room for room in self.rooms if self.links.router.owner(room) == batch.shard])
 
-    async def _pass_on(self, room_id: UUID, entry: RoomEntry, frames: Sequence[bytes]) -> None:
+    async def _pass_on(self, entry: RoomEntry, frames: Sequence[bytes]) -> None:
         if not frames:
-            if entry.feed.wanted is not None:
-                self._catch_up(room_id, entry)
             return
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         for joiner in entry.joiners.values():
@@ -220,33 +222,45 @@ class Hub:
             self._subscribe(room_id, entry)
 
     def _catch_up(self, room_id: UUID, entry: RoomEntry) -> None:
-        self._tasks.start(self._read_missing(room_id, entry), "catch up")
+        if not entry.catching_up:
+            entry.catching_up = True
+            self._tasks.start(self._read_missing(room_id, entry), "catch up")
 
     async def _read_missing(self, room_id: UUID, entry: RoomEntry) -> None:
         """Read what the feed lacks from the log and pass it on, page by page."""
         feed = entry.feed
-        while feed.wanted is not None and self.rooms.get(room_id) is entry:
-            start = feed.last_seq or 0
-            try:
-                events = await room_log.read_after(self._pool, room_id, start, CATCH_UP_EVENTS)
-            except UNREACHABLE as error:
-                log.warning("catch-up waits", extra={"reason": type(error).__name__})
-                await asyncio.sleep(RETRY_S)
-                continue
-            async with self._turn:
-                frames = [protocol.frame(wire(event)) for event in events]
-                await self._pass_on(room_id, entry, feed.caught_up(start + 1, frames))
-                # What a shard said of these to the sockets may have died with it.
-                for event in events:
-                    if event.kind is EventKind.MEMBER_LEFT:
-                        self._member_gone(room_id, UUID(event.body["user_id"]))
-                    elif event.kind is EventKind.ROOM_DELETED:
-                        self._member_gone(room_id, None)
-            if not events:
-                await asyncio.sleep(RETRY_S)
+        try:
+            while feed.wanted is not None and self.rooms.get(room_id) is entry:
+                start = feed.last_seq or 0
+                try:
+                    events = await room_log.read_after(self._pool, room_id, start, CATCH_UP_EVENTS)
+                except UNREACHABLE as error:
+                    log.warning("catch-up waits", extra={"reason": type(error).__name__})
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                async with self._turn:
+                    await self._pass_on_page(room_id, entry, start, events)
+                if not events:
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            entry.catching_up = False
         waiting, entry.waiting = entry.waiting, []
         for resume in waiting:
             resume()
+
+    async def _pass_on_page(self, room_id: UUID, entry: RoomEntry, start: int, events: Sequence[RoomEvent]) -> None:
+        """Pass on events of the log after `start`, and what was held behind them. What a shard would have said of a
+        removal may have died with it: whoever left gets nothing after that.
+        """
+        frames = entry.feed.caught_up(start + 1, [protocol.frame(wire(event)) for event in events])
+        passed = 0
+        for count, event in enumerate(events, 1):
+            if event.kind in (EventKind.MEMBER_LEFT, EventKind.ROOM_DELETED):
+                await self._pass_on(entry, frames[passed:count])
+                passed = count
+                left = event.kind is EventKind.MEMBER_LEFT
+                self._member_gone(room_id, UUID(event.body["user_id"]) if left else None)
+        await self._pass_on(entry, frames[passed:])
 
     # -- users -----------------------------------------------------------------------------------------------
 

@@ -70,6 +70,10 @@ class ShardLinks:
         answer = await future
         return msgspec.json.decode(answer.data) if isinstance(answer, c.Answer) else answer
 
+    async def settled(self, subject: UUID) -> None:
+        """Wait until what was sent about `subject` before is decided and stored: this is answered behind it."""
+        await self.ask(lambda ref: c.GetPresence(ref, []), subject)
+
     def _post(self, sends: Sends) -> None:
         for shard, command in sends:
             outbox, _ = self._outboxes.get(shard) or self._open(shard)

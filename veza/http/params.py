@@ -11,7 +11,7 @@ Offset = Annotated[int, Meta(ge=0, le=2**63 - 1, description="How many to skip."
 CursorText = Annotated[str, Meta(min_length=1, max_length=512, description="`next_cursor` of the page before.")]
 
 # Ids that clients make, such as `client_msg_id`.
-ClientId = Annotated[str, Meta(min_length=1, max_length=64)]
+ClientId = Annotated[str, Meta(min_length=1, max_length=128)]
 # The text of a message, before it is trimmed; the exact rule is the core's.
 MessageText = Annotated[str, Meta(min_length=1, max_length=8000)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=50)]

@@ -38,6 +38,7 @@ class Session:
         "socket",
         "sockets",
         "status",
+        "unanswered",
     )
 
     def __init__(self, socket: WebSocket, sockets: "Sockets", now: float) -> None:
@@ -51,6 +52,7 @@ class Session:
         self.active_at = now
         self.idle = False  # nothing came for so long that it is shown as away
         self.status = "online"  # what the user chose
+        self.unanswered = 0  # commands that are at their shards
 
     # -- frames ----------------------------------------------------------------------------------------------
 
@@ -108,10 +110,12 @@ class Session:
         match command:
             case p.Authenticate():
                 self._later(command.id, self._authenticate(command.token))
-            case p.GetHistory():
-                self._later(command.id, self.sockets.history(self._user().id, command))
-            case p.GetMembers():
-                self._later(command.id, self.sockets.members(self._user().id, command.room_id))
+            case p.GetHistory(room_id=room_id):
+                user_id = self._user().id
+                self._later(command.id, self._read(room_id, lambda: self.sockets.history(user_id, command)))
+            case p.GetMembers(room_id=room_id):
+                user_id = self._user().id
+                self._later(command.id, self._read(room_id, lambda: self.sockets.members(user_id, room_id)))
             case p.SetPresence():
                 self.sockets.hub.choose_status(self.socket, self._user().id, command.status)
                 self.status = command.status
@@ -137,11 +141,13 @@ class Session:
         """Hand a command to the room's shard and its answer to the client."""
 
         def handle(answer: c.Answer | c.Subscribed | VezaError) -> None:
+            self.unanswered -= 1
             if isinstance(answer, VezaError):
                 self.refuse(command_id, answer)
             elif isinstance(answer, c.Answer):
                 self.reply(command_id, answer.data)
 
+        self.unanswered += 1
         self.sockets.hub.links.request(make, room_id, handle)
 
     def _later(self, command_id: str | None, work: Awaitable[Any]) -> None:
@@ -156,6 +162,12 @@ class Session:
                 self.refuse(command_id, Unavailable())
 
         self.sockets.tasks.start(answer(), "command")
+
+    async def _read(self, room_id: UUID, read: Callable[[], Awaitable[Any]]) -> Any:
+        """A read of the database, behind what this socket has sent to the room."""
+        if self.unanswered:
+            await self.sockets.hub.links.settled(room_id)
+        return await read()
 
     # -- commands --------------------------------------------------------------------------------------------
 

@@ -70,7 +70,9 @@ def payload_of(frame: bytes) -> bytes:
 
 
 def encode_close(code: CloseCode, reason: str = "") -> bytes:
-    return encode(int(code).to_bytes(2, "big") + reason.encode()[:120], Opcode.CLOSE)
+    # Cut between characters: a reason is UTF-8, and a control frame has at most 125 bytes.
+    text = reason.encode()[:120].decode(errors="ignore")
+    return encode(int(code).to_bytes(2, "big") + text.encode(), Opcode.CLOSE)
 
 
 class FrameReader:

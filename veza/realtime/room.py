@@ -86,8 +86,11 @@ class Known:
         self._by_id[stored.id] = stored
         if client_msg_id is not None:
             self._by_client[user_id, client_msg_id] = stored
+
+    def trim(self) -> None:
+        """Forget the oldest ids above REMEMBERED."""
         for table in (self._by_id, self._by_client):
-            if len(table) > REMEMBERED:
+            while len(table) > REMEMBERED:
                 table.popitem(last=False)
                 self.complete = False
 
@@ -98,13 +101,14 @@ class Room:
     They raise an error of `veza.errors` and change nothing when the command is refused.
     """
 
-    __slots__ = ("deleted", "gateways", "head", "id", "known", "members", "name", "type", "typing")
+    __slots__ = ("deleted", "gateways", "head", "id", "known", "members", "name", "stored", "type", "typing")
 
     def __init__(self, snapshot: RoomSnapshot) -> None:
         self.id = snapshot.id
         self.type = snapshot.type
         self.name = snapshot.name
         self.head = snapshot.head  # the seq of the last event decided
+        self.stored = snapshot.head  # the seq of the last event known to be stored
         self.members = dict(snapshot.members)
         self.known = Known(complete=snapshot.head == 0)
         self.gateways: set[str] = set()  # the gateways that follow the room

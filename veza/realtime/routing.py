@@ -126,8 +126,8 @@ class Router:
         return self._resend(moved), moved
 
     def not_owned(self, shard: str, refs: list[tuple[int, int]]) -> bool:
-        """A shard refused these, `(ref, epoch)`. True when its partitions are now without a known owner, so that a newer map is
-        needed; refusals of an owner that was replaced already need none.
+        """A shard refused these, `(ref, epoch)`. True when its partitions are now without a known owner, so that a
+        newer map is needed; refusals of an owner that was replaced already need none.
         """
         lost = set()
         for ref, epoch in refs:

@@ -175,13 +175,14 @@ class ShardCore:
 
     def lookups(self, queue: Iterable[Sourced]) -> list[c.DurableCommand]:
         """Commands that may be stored already, as far as memory can tell."""
-        return [
-            command
-            for _, command in queue
-            if isinstance(command, c.DurableCommand)
-            and (room := self.rooms.get(command.room_id)) is not None
-            and room.needs_lookup(command)
-        ]
+        candidates: list[c.DurableCommand] = []
+        for _, command in queue:
+            if isinstance(command, c.DurableCommand) and (room := self.rooms.get(command.room_id)):
+                # Now and not while deciding, so that nothing found for a batch is forgotten before it is needed.
+                room.known.trim()
+                if room.needs_lookup(command):
+                    candidates.append(command)
+        return candidates
 
     def found(self, rows: Iterable[tuple[UUID, UUID, str | None, Stored]]) -> None:
         """The rows `(room, sender, client_msg_id, stored)` that a look-up returned."""
@@ -204,6 +205,9 @@ class ShardCore:
     def finish(self, batch: Batch, lost: set[int]) -> None:
         """The batch is committed, but for the partitions `lost`, which belonged to another shard by then."""
         batch.encode()
+        for room_id in {event.room_id for event in batch.events}:
+            if room := self.rooms.get(room_id):
+                room.stored = room.head
         if lost:
             batch.withdraw(lost)
             self.revoke(p for p in lost if self.epochs.get(p) == batch.epochs.get(p))
@@ -226,13 +230,22 @@ class ShardCore:
         batch = Batch()
         rest: list[Sourced] = []
         for gateway, command in queue:
-            if isinstance(command, c.DurableCommand | c.MarkRead) or (
-                isinstance(command, c.Join | c.Subscribe | c.Typing) and command.room_id not in self.rooms
+            if (
+                isinstance(command, c.DurableCommand | c.MarkRead)
+                or (isinstance(command, c.Typing) and command.room_id not in self.rooms)
+                or (isinstance(command, c.Join | c.Subscribe) and not self._settled(command.room_id))
             ):
                 batch.tell(gateway, None, refusal(command.ref, error, command.epoch))
             else:
                 rest.append((gateway, command))
         return batch, rest
+
+    def _settled(self, room_id: UUID) -> bool:
+        """Whether the room is in memory without an event that may turn out not to be stored: nobody may follow it from
+        a seq that could be given again.
+        """
+        room = self.rooms.get(room_id)
+        return room is not None and room.stored == room.head
 
     def tick(self, wall: datetime, now: float) -> Batch:
         """Typing that expired, as a batch with nothing to commit."""
@@ -330,6 +343,8 @@ class _Round:
                 self._durable(gateway, partition, room, command, outcome)
                 if isinstance(outcome, RoomEvent):
                     self._tell_room(room, c.MemberGone(room.id, command.user.id))
+                    # Later events are not for them: they need a new group, behind this line.
+                    self._open.pop(room.id, None)
             case c.UpdateRoom():
                 self._durable(gateway, partition, room, command, room.update(command, self.wall))
             case c.DeleteRoom():

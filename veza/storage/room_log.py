@@ -41,9 +41,20 @@ async def commit(
     return set(epochs) - {row["partition"] for row in rows}
 
 
-async def stored_ids(connection: Connection, ids: Iterable[UUID]) -> set[UUID]:
-    """Which of these events are stored: settles a commit whose outcome is unknown."""
-    rows = await connection.fetch("SELECT id FROM room_events WHERE id = ANY($1::uuid[])", list(ids))
+async def stored_ids(connection: Connection, events: Collection[RoomEvent]) -> set[UUID]:
+    """Which of these events are stored: settles a commit whose outcome is unknown.
+
+    Under the same id, another owner may have stored the command as another event; that one is not ours.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT id FROM room_events
+        JOIN unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS e (id, seq, created_at) USING (id, seq, created_at)
+        """,
+        [event.id for event in events],
+        [event.seq for event in events],
+        [event.created_at for event in events],
+    )
     return {row["id"] for row in rows}
 
 

@@ -21,7 +21,7 @@ class Request:
 
     id: UUID
     number: int  # the order in which its socket sent it
-    socket: str
+    client: "Client"
     command: c.DurableCommand
     answers: list[Answer | VezaError] = field(default_factory=list)
 
@@ -50,6 +50,10 @@ class Client:
     @property
     def last_seq(self) -> int | None:
         return None if self.base is None else self.base + len(self.seen)
+
+    def rewind(self, seq: int) -> None:
+        """It asked again from here: what came live meanwhile comes once more."""
+        del self.seen[seq - (self.base or 0) :]
 
     def show(self, event: Event) -> None:
         """Events come in one order without a gap or a repeat, in pages as in live frames."""

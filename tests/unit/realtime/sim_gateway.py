@@ -215,6 +215,8 @@ class SimGateway:
         assert last_seq <= head, f"{client.name} saw {last_seq} and is told that the room ends at {head}"
         if client in entry.inside:
             entry.inside.remove(client)
+            client.inside = False
+        client.rewind(last_seq)
         if last_seq == head:
             self._enter(client, entry)
             return

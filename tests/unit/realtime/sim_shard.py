@@ -54,6 +54,7 @@ class SimShard:
         self.unsettled: Batch | None = None
         self.statement: Statement | None = None
         self.abandoned: list[Statement] = []  # lost before they were performed; they may still run
+        self.refused: set[tuple[str, int]] = set()  # (gateway, ref) of every refusal, delivered or not
         self._store = store
         self._connected = True
         self._turn: Turn | None = None
@@ -178,7 +179,9 @@ class SimShard:
 
     def _settle(self, batch: Batch) -> Turn:
         renewed = yield Statement(lambda: self._store.renew(self.name, batch.epochs))
-        stored = yield Statement(lambda: self._store.stored_ids([event.id for event in batch.events]))
+        stored = yield Statement(lambda: self._store.stored_ids(batch.events))
+        if batch.reads and (stored or not batch.events):
+            yield Statement(lambda: self._store.save_reads(batch.reads))
         self.unsettled = None
         self.core.renewed(renewed)
         if stored or not batch.events:
@@ -203,3 +206,4 @@ class SimShard:
     def _dispatch(self, script: Mapping[str, list[Line]]) -> None:
         for gateway, lines in script.items():
             self.outboxes.setdefault(gateway, []).extend(line.item for line in lines)
+            self.refused |= {(gateway, line.ref) for line in lines if isinstance(line.item, c.Refusal)}

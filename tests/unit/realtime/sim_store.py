@@ -110,8 +110,8 @@ class Store:
             for room_id, room in found
         ]
 
-    def stored_ids(self, ids: Iterable[UUID]) -> set[UUID]:
-        return {event_id for event_id in ids if event_id in self.ids}
+    def stored_ids(self, events: Iterable[RoomEvent]) -> set[UUID]:
+        return {event.id for event in events if self.ids.get(event.id) == event}
 
     def find_stored(self, candidates: Iterable[c.DurableCommand]) -> list[tuple[UUID, UUID, str | None, Stored]]:
         events: list[RoomEvent] = []

@@ -16,7 +16,6 @@ from sim_store import Store, StoredRoom
 from veza.errors import VezaError
 from veza.realtime import commands as c
 from veza.realtime.events import EventKind, Person
-from veza.realtime.partition import partition_of
 from veza.realtime.room import RoomRole, RoomType
 from veza.realtime.routing import Answer, PartitionMap
 
@@ -25,7 +24,7 @@ PARTITIONS = (0, 1, 2)
 ROOMS = [UUID(int=(number << 8) | partition) for number, partition in ((1, 0), (2, 0), (3, 1), (4, 2))]
 PEOPLE = [Person(UUID(int=(number << 8) | 200), f"person{number}") for number in range(1, 4)]
 OWNER, MEMBER, GUEST = PEOPLE
-ELSEWHERE = {partition: (1, "another") for partition in range(3, 256)}
+ELSEWHERE = dict.fromkeys(range(3, 256), (1, "another"))
 MANY = 1000
 
 
@@ -46,25 +45,22 @@ class World:
         self.clients: list[Client] = []
         self.requests: list[Request] = []
         self.losses = 0
+        self.asked = 0  # commands that store no event, still without an answer
+        self._refused: set[tuple[str, int]] = set()  # by shards that are dead
         self._zombies: list[Statement] = []  # statements of dead shards
         self._orders: dict[str, list[dict[int, int]]] = {name: [] for name in self.shards}
         self._maps: dict[str, list[PartitionMap]] = {name: [] for name in self.gateways}
         self._map: PartitionMap = {}
+        self._next_map: PartitionMap | None = None  # until the shards have been told
         self._count = 0
         for index, person in enumerate(PEOPLE * 2):
             for room_id in ROOMS:
                 gateway = f"gateway{index % 2 + 1}"
                 self.clients.append(Client(f"socket{index + 1}", person, room_id, gateway))
         self._publish(set(self.shards))
-        self._flush_orders()
-
-    def _flush_orders(self) -> None:
-        for name in list(self.shards):
-            while self._orders[name]:
-                self.tell_shard(name)
+        self._settle_map()
         for name in self.gateways:
-            while self._maps[name]:
-                self.tell_gateway(name, 0)
+            self.tell_gateway(name, 0)
 
     # -- clients ---------------------------------------------------------------------------------------------
 
@@ -90,6 +86,23 @@ class World:
     def rename(self, client: Client) -> None:
         self._request(client, lambda ref, i: c.UpdateRoom(ref, client.room_id, i, OWNER, f"name {i.int}"))
 
+    def mark_read(self, client: Client) -> None:
+        seq = client.last_seq or 0
+        self._ask(client, lambda ref: c.MarkRead(ref, client.room_id, client.person.id, seq))
+
+    def typing(self, client: Client, *, is_typing: bool) -> None:
+        self._ask(client, lambda ref: c.Typing(ref, client.room_id, client.person.id, is_typing))
+
+    def _ask(self, client: Client, make: Callable[[int], c.ShardCommand]) -> None:
+        """What stores no event: it wants one answer, whatever that is."""
+        self.asked += 1
+
+        def answered(_: Answer | VezaError) -> None:
+            self.asked -= 1
+            assert self.asked >= 0, "answered twice"
+
+        self.gateways[client.gateway].request(make, client.room_id, answered)
+
     def _request(self, client: Client, make: Callable[[int, UUID], c.DurableCommand]) -> None:
         self._count += 1
         command_id = UUID(int=self._count << 64)
@@ -100,7 +113,7 @@ class World:
             request.command = command
             return command
 
-        request = Request(command_id, self._count, client.name, make(0, command_id))
+        request = Request(command_id, self._count, client, make(0, command_id))
         self.requests.append(request)
         gateway.request(made, client.room_id, lambda answer: self._answered(request, answer))
 
@@ -137,8 +150,11 @@ class World:
 
     # -- the Supervisor --------------------------------------------------------------------------------------
 
+    # Shards are told before gateways, and one map is settled before the next is made.
+
     def move(self, partitions: set[int], to: int, *, graceful: bool) -> None:
-        """Give partitions to another shard; gracefully, the old owner is told first."""
+        """Give partitions to another shard. Gracefully, the old owner is told first, and else not at all."""
+        self._settle_map()
         names = sorted(self.shards)
         name = names[to % len(names)]
         moves = {p: name for p in partitions if self.store.owners[p] != name}
@@ -149,9 +165,7 @@ class World:
         if graceful:
             for giver in givers & set(self.shards):
                 kept = {p: read[p] for p, owner in self.store.owners.items() if owner == giver and p not in moves}
-                self._orders[giver].append(kept)
-                while self._orders[giver]:
-                    self.tell_shard(giver)
+                self.shards[giver].own(kept)
         self._publish(set(self.shards) - (set() if graceful else givers), read | self.store.take(moves))
 
     def _publish(self, told: set[str], epochs: dict[int, int] | None = None) -> None:
@@ -159,19 +173,32 @@ class World:
         owners = dict(self.store.owners)
         for name in told:
             self._orders[name].append({p: epochs[p] for p, owner in owners.items() if owner == name})
-        self._map = {**ELSEWHERE, **{p: (epochs[p], owner) for p, owner in owners.items()}}
-        for maps in self._maps.values():
-            maps.append(self._map)
+        self._next_map = {**ELSEWHERE, **{p: (epochs[p], owner) for p, owner in owners.items()}}
 
     def publish(self) -> None:
         """The map once more, as after an actor was silent for a while."""
+        self._settle_map()
         self._publish(set(self.shards))
+
+    def tell_gateways(self) -> None:
+        if self._next_map is not None:
+            self._map, self._next_map = self._next_map, None
+            for maps in self._maps.values():
+                maps.append(self._map)
+
+    def _settle_map(self) -> None:
+        for name, orders in self._orders.items():
+            while orders:
+                self.tell_shard(name)
+        self.tell_gateways()
 
     def crash(self, index: int) -> None:
         """A shard dies with all it has not delivered; the others take over, and a new one takes its place."""
+        self._settle_map()
         name = sorted(self.shards)[index % len(self.shards)]
         dead = self.shards.pop(name)
         del self._orders[name]
+        self._refused |= dead.refused
         if dead.statement is not None and not dead.statement.performed:
             self._zombies.append(dead.statement)
         self._zombies.extend(dead.abandoned)
@@ -227,6 +254,8 @@ class World:
         def may(what: str, step: Callable[..., Any], *arguments: Any) -> None:
             steps.append((what, lambda: step(*arguments)))
 
+        if self._next_map is not None and not any(self._orders.values()):
+            may("the Supervisor tells the gateways", self.tell_gateways)
         for gateway in self.gateways.values():
             for name in [name for name, waiting in gateway.outboxes.items() if waiting]:
                 may(f"{gateway.name} sends to {name}", self.send, gateway, name, at_most)
@@ -259,7 +288,9 @@ class World:
             may(f"{shard.name} hears of its statement", shard.answer)
         if self._orders[shard.name]:
             may(f"{shard.name} is told what it owns", self.tell_shard, shard.name)
-        elif len(shard.core.epochs) != sum(owner == shard.name for _, owner in self._map.values()):
+        elif self._next_map is None and len(shard.core.epochs) != sum(
+            owner == shard.name for _, owner in self._map.values()
+        ):
             may(f"the Supervisor sees what {shard.name} owns", self.publish)
         for statement in shard.abandoned:
             may(f"a lost statement of {shard.name} runs", self._run_zombie, shard.abandoned, statement)
@@ -276,17 +307,19 @@ class World:
 
     def quiesce(self) -> None:
         """Let everything happen that can. It must come to an end."""
-        for _ in range(5000):
+        for turn in range(3000):
             steps = self.enabled()
             if not steps:
                 return
-            steps[0][1]()
-        raise AssertionError(f"no end: {steps[0][0]}")
+            steps[turn % len(steps)][1]()  # everyone's turn comes
+        raise AssertionError(f"no end: {[what for what, _ in steps]}")
 
     # -- what must hold --------------------------------------------------------------------------------------
 
     def check(self) -> None:
         assert self.store.conflicts == 0, "a unique index had to stop the core"
+        for (room_id, _), seq in self.store.reads.items():
+            assert seq <= len(self.store.rooms[room_id].events)
         for client in self.clients:
             if client.base is not None:
                 log = self.store.rooms[client.room_id].events[client.base : client.last_seq]
@@ -295,13 +328,15 @@ class World:
     def check_settled(self) -> None:
         self.check()
         assert all(len(request.answers) == 1 for request in self.requests), "a command without an answer"
+        assert not self.asked, "a question without an answer"
         for client in self.clients:
             assert not client.joining, "a join without an answer"
             if client.inside:
                 assert client.last_seq == len(self.store.rooms[client.room_id].events), "a reader was left behind"
         self._check_once()
+        refused = self._refused.union(*(shard.refused for shard in self.shards.values()))
         for room_id in self.store.rooms:
-            self._check_log(room_id)
+            self._check_log(room_id, refused)
 
     def _check_once(self) -> None:
         """What was acknowledged is stored once; the same client_msg_id names one message."""
@@ -313,8 +348,11 @@ class World:
                 named.setdefault(key, set()).add(said["message_id"])
         assert all(len(ids) == 1 for ids in named.values())
 
-    def _check_log(self, room_id: UUID) -> None:
-        """One order, each socket's own order in it, and nothing by who was no member at that moment."""
+    def _check_log(self, room_id: UUID, refused: set[tuple[str, int]]) -> None:
+        """One order, each socket's own order in it, and nothing by who was no member at that moment.
+
+        A command whose refusal was lost is decided again, later: it has no place in its socket's order.
+        """
         events = self.store.rooms[room_id].events
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         requests = {request.id: request for request in self.requests}
@@ -322,8 +360,10 @@ class World:
         members = {person.id for person in PEOPLE}
         for event in events:
             request = requests[event.id]
-            assert request.number > last.get(request.socket, 0), f"{request.socket}'s order was turned round"
-            last[request.socket] = request.number
+            client = request.client
+            if (client.gateway, request.command.ref) not in refused:
+                assert request.number > last.get(client.name, 0), f"{client.name}'s order was turned round"
+                last[client.name] = request.number
             assert event.sender.id in members
             if event.kind is EventKind.MEMBER_JOINED:
                 members.add(UUID(event.body["user_id"]))

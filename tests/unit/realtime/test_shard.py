@@ -49,6 +49,15 @@ class Failover(RuleBasedStateMachine):
     def rename(self, client: int) -> None:
         self.world.rename(self.world.client(client))
 
+    @rule(client=clients)
+    def mark_read(self, client: int) -> None:
+        self.world.mark_read(self.world.client(client))
+
+    @rule(client=clients, is_typing=st.booleans(), shard=shards)
+    def typing(self, client: int, is_typing: bool, shard: int) -> None:
+        self.world.typing(self.world.client(client), is_typing=is_typing)
+        list(self.world.shards.values())[shard].tick()
+
     # -- fate ------------------------------------------------------------------------------------------------
 
     @rule(partitions=st.sets(st.sampled_from(PARTITIONS), min_size=1), to=shards, graceful=st.booleans())

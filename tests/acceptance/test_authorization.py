@@ -1,0 +1,247 @@
+"""Every declared route, called by those who may not.
+
+The routes come from the declarations themselves: a new one fails here until the tables say what it is.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from system.people import People, Person
+from system.running import Running, data_of, refused
+
+from veza.http.gateway import RESOURCES
+from veza.http.routing import Auth, Route
+
+ROUTES: list[Route] = [route for resource in RESOURCES for route in resource.routes]
+KEYS = {f"{route.method} {route.path}": route for route in ROUTES}
+SECURED = [key for key, route in KEYS.items() if route.auth.role is not None]
+WITH_ID = [key for key, route in KEYS.items() if route.segments]
+
+# Whoever adds a route that asks for no credential says so here.
+OPEN = {
+    "GET /health",
+    "GET /health/deep",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /status",
+    "GET /metrics",
+    "POST /auth/register",
+    "POST /auth/login",
+    "POST /auth/refresh",
+    "POST /auth/logout",
+}
+
+
+class Case(NamedTuple):
+    """How a stranger calls a route about what is another's. `allowed`: it is everybody's to call, and harmless."""
+
+    body: dict[str, Any] | None = None
+    allowed: bool = False
+
+
+# Every route with an id in its path.
+STRANGERS: dict[str, Case] = {
+    "GET /users/<user_id>": Case(allowed=True),
+    "PUT /admin/users/<user_id>/role": Case({"role": "admin"}),
+    "POST /admin/users/<user_id>/ban": Case(),
+    "POST /admin/users/<user_id>/unban": Case(),
+    "GET /conversations/<conversation_id>": Case(),
+    "PUT /conversations/<conversation_id>": Case({"name": "Mine now"}),
+    "DELETE /conversations/<conversation_id>": Case(),
+    "POST /conversations/<conversation_id>/join": Case(),
+    "POST /conversations/<conversation_id>/leave": Case(),
+    "POST /conversations/<conversation_id>/members": Case({"user_id": "{stranger}"}),
+    "DELETE /conversations/<conversation_id>/members/<user_id>": Case(),
+    "GET /conversations/<conversation_id>/history": Case(),
+    "POST /conversations/<conversation_id>/messages": Case({"content": "let me in"}),
+}
+
+
+class Property(NamedTuple):
+    """What Ada has and Eve wants. `ids` are by name of the path parameter."""
+
+    owner: Person
+    member: Person
+    room_id: str
+
+    @property
+    def ids(self) -> dict[str, str]:
+        return {"user_id": self.member.id, "conversation_id": self.room_id}
+
+    async def state(self) -> dict[str, Any]:
+        """Everything a stranger could have changed."""
+        room = await self.owner.call("GET", f"conversations/{self.room_id}")
+        history = await self.owner.history(self.room_id)
+        member = await self.member.call("GET", "users/me")
+        sessions = await self.member.call("GET", "sessions")
+        return {"room": room, "history": history, "member": member, "sessions": sessions["total"]}
+
+
+@pytest.fixture
+async def belongings(ada: Person, bob: Person) -> Property:
+    """A private room of two people with a message in it."""
+    room_id = await ada.room(bob, name="Private")
+    await ada.post(room_id, "between us")
+    return Property(ada, bob, room_id)
+
+
+def path_of(key: str, ids: dict[str, str]) -> str:
+    path = KEYS[key].path.lstrip("/")
+    for name in KEYS[key].segments:
+        path = path.replace(f"<{name}>", ids[name])
+    return path
+
+
+def unknown(key: str, value: Callable[[], str] = lambda: str(uuid.uuid4())) -> str:
+    return path_of(key, {name: value() for name in KEYS[key].segments})
+
+
+# -- the tables ------------------------------------------------------------------------------------------------
+
+
+async def test_the_tables_know_every_route(system: Running) -> None:
+    assert set(WITH_ID) == set(STRANGERS), "a route with an id needs a line in STRANGERS"
+    assert set(KEYS) - set(SECURED) == OPEN, "a route that asks for no credential needs a line in OPEN"
+    document = (await system.http.get(f"{system.url}/swagger/openapi.json")).json()
+    documented = {
+        f"{method.upper()} {path.removeprefix('/api/v1').replace('{', '<').replace('}', '>')}"
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    # The list of areas is made from the others.
+    assert documented - {"GET /"} == set(KEYS)
+
+
+# -- credentials -----------------------------------------------------------------------------------------------
+
+
+async def ended(people: People) -> str:
+    """The token of a session that was logged out."""
+    person = await people.register()
+    await person.call("POST", "auth/logout")
+    return person.token
+
+
+async def for_sockets(people: People) -> str:
+    return await (await people.register()).chat_token()
+
+
+async def for_refresh(people: People) -> str:
+    return (await people.register()).refresh_token
+
+
+async def forged(people: People) -> str:
+    """Another signature below somebody's claims."""
+    head, claims, signature = (await people.register()).token.split(".")
+    return f"{head}.{claims}.{signature[::-1]}"
+
+
+async def unsigned(people: People) -> str:
+    """`alg: none`."""
+    _, claims, _ = (await people.register()).token.split(".")
+    return f"eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims}."
+
+
+async def garbage(_: People) -> str:
+    return "garbage"
+
+
+Maker = Callable[[People], Awaitable[str]]
+
+
+@pytest.mark.parametrize("make", [ended, for_sockets, for_refresh, forged, unsigned, garbage])
+async def test_a_bad_token_is_401_everywhere(system: Running, people: People, make: Maker) -> None:
+    token = await make(people)
+    optional = [key for key, route in KEYS.items() if route.auth is Auth.OPTIONAL]
+    for key in (*SECURED, *optional):
+        answer = await call(system, key, {"Authorization": f"Bearer {token}"})
+        refused(answer, 401, "unauthenticated")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        refused(await call(system, key, {"X-API-Key": token}), 401, "unauthenticated")
+
+
+async def test_no_token_is_401_everywhere(system: Running) -> None:
+    for key in SECURED:
+        for headers in ({}, {"Authorization": ""}, {"Authorization": "Bearer"}, {"Cookie": "access_token=x"}):
+            refused(await call(system, key, headers), 401, "unauthenticated")
+
+
+async def call(system: Running, key: str, headers: dict[str, str]) -> httpx.Response:
+    case = STRANGERS.get(key)
+    return await system.http.request(KEYS[key].method, unknown(key), headers=headers, json=case and case.body)
+
+
+# -- other people's things -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", STRANGERS)
+async def test_a_stranger_gets_nothing_and_changes_nothing(belongings: Property, eve: Person, key: str) -> None:
+    case = STRANGERS[key]
+    before = await belongings.state()
+    answer = await eve.ask(KEYS[key].method, path_of(key, belongings.ids), json=filled(case.body, eve))
+    if case.allowed:
+        assert belongings.member.email not in answer.text
+    else:
+        body = refused(answer, answer.status_code)
+        assert answer.status_code in (403, 404), answer.text
+        assert "Private" not in answer.text
+        assert "between us" not in answer.text
+        assert body["code"] in ("permission_denied", "room_not_found")
+    assert await belongings.state() == before
+
+
+def filled(body: dict[str, Any] | None, stranger: Person) -> dict[str, Any] | None:
+    return body and {name: stranger.id if value == "{stranger}" else value for name, value in body.items()}
+
+
+@pytest.mark.parametrize("key", STRANGERS)
+async def test_what_is_not_there_is_404(people: People, ada: Person, key: str) -> None:
+    route = KEYS[key]
+    caller = await people.administrator() if route.auth is Auth.ADMIN else ada
+    body = filled(STRANGERS[key].body, ada)
+    refused(await caller.ask(route.method, unknown(key), json=body), 404)
+    for no_id in ("1", "x", "..%2f..", "' OR 1=1", "00000000-0000-0000-0000-00000000000g"):
+        refused(await caller.ask(route.method, unknown(key, lambda no_id=no_id: no_id), json=body), 404)  # type: ignore[misc]
+
+
+async def test_an_outsider_of_a_public_room(ada: Person, eve: Person) -> None:
+    room_id = await ada.room(kind="public", name="Open")
+    await ada.post(room_id, "for members")
+    ids = {"user_id": ada.id, "conversation_id": room_id}
+    for key, case in STRANGERS.items():
+        if "<conversation_id>" not in key or key.endswith("/join"):
+            continue
+        answer = await eve.ask(KEYS[key].method, path_of(key, ids), json=filled(case.body, eve))
+        refused(answer, 403, "not_a_member")
+        assert "for members" not in answer.text
+
+
+async def test_another_persons_session_cannot_be_ended(ada: Person, eve: Person) -> None:
+    [session] = (await ada.call("GET", "sessions"))["sessions"]
+    refused(await eve.ask("POST", "sessions/logout", json={"session_id": session["id"]}), 404, "not_found")
+    assert [found["id"] for found in (await ada.call("GET", "sessions"))["sessions"]] == [session["id"]]
+    assert session["id"] not in (await eve.ask("GET", "sessions")).text
+
+
+async def test_a_refresh_token_belongs_to_its_session(ada: Person, eve: Person) -> None:
+    refused(await eve.ask("POST", "sessions/refresh", json={"refresh_token": ada.refresh_token}), 401)
+    renewed = await ada.system.http.post("auth/refresh", json={"refresh_token": ada.refresh_token})
+    assert data_of(renewed)["user"]["id"] == ada.id
+
+
+async def test_a_role_holds_at_once_for_tokens_already_issued(people: People, ada: Person, bob: Person) -> None:
+    admin = await people.administrator()
+    path = f"admin/users/{bob.id}/ban"
+    refused(await ada.ask("POST", path), 403, "permission_denied")
+    await admin.call("PUT", f"admin/users/{ada.id}/role", json={"role": "admin"})
+    # Each call goes to whichever gateway: both know.
+    for _ in range(4):
+        await ada.call("POST", path)
+        refused(await bob.ask("GET", "users/me"), 403, "banned")
+        await ada.call("POST", f"admin/users/{bob.id}/unban")
+    await admin.call("PUT", f"admin/users/{ada.id}/role", json={"role": "user"})
+    for _ in range(4):
+        refused(await ada.ask("POST", path), 403, "permission_denied")
