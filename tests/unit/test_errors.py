@@ -5,6 +5,7 @@ import inspect
 import pickle
 import pkgutil
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -41,13 +42,11 @@ OURS = [kind for kind in KINDS if kind.__module__ == errors.__name__]
 
 
 def samples(kind: type[VezaError]) -> list[VezaError]:
-    needed = [
-        p
-        for p in inspect.signature(kind).parameters.values()
-        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
-    ]
+    parameters = inspect.signature(kind).parameters.values()
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
     if needed:
-        return [kind(*(SAMPLES[parameter.annotation] for parameter in needed))]
+        arguments: list[Any] = [SAMPLES[parameter.annotation] for parameter in needed]
+        return [kind(*arguments)]
     found = [kind(), kind("A sentence.")]
     if issubclass(kind, Detailed):
         found.append(kind("A sentence.", DETAILS))

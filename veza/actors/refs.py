@@ -1,14 +1,17 @@
 """Typed references to actors: the only place where a Ray call is made by name of its method.
 
-A call to a dead actor raises ActorGone, whatever Ray calls it.
+A call to a dead actor raises ActorGone, one that did not get through to a living one ActorUnreachable, whatever Ray
+calls it.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
+from veza.errors import VezaError
 from veza.realtime.routing import PartitionMap
 
 NAMESPACE = "veza"
@@ -22,27 +25,50 @@ class ActorGone(Exception):
         super().__init__(name)
 
 
+class ActorUnreachable(Exception):
+    """The actor may live, but a call did not get through. It may or may not have been carried out."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+
+
 class ActorRef:
-    """An actor by name. `call` awaits one method."""
+    """An actor by name, found once. `call` awaits one method.
+
+    Keep a reference: finding the actor takes a request to Ray. Every request to Ray that blocks runs in a thread.
+    """
 
     def __init__(self, name: str, handle: Any | None = None) -> None:
         self.name = name
         self._handle = handle
 
     async def call(self, method: str, *args: object) -> Any:
-        if self._handle is None:
-            try:
-                self._handle = ray.get_actor(self.name, namespace=NAMESPACE)
-            except ValueError as error:  # Ray's word for a name that nobody has
-                raise ActorGone(self.name) from error
+        """What the method returns. Raises what it raised if that is an error of ours, else RayTaskError; ActorGone
+        and ActorUnreachable.
+        """
+        handle = self._handle = self._handle or await self._find()
         try:
-            return await getattr(self._handle, method).remote(*args)
-        except (RayActorError, ActorUnavailableError) as error:
+            return await getattr(handle, method).remote(*args)
+        except ActorUnavailableError as error:
+            raise ActorUnreachable(self.name) from error
+        except RayActorError as error:
             raise ActorGone(self.name) from error
+        except RayTaskError as error:
+            if isinstance(error.cause, VezaError):
+                raise error.cause from error
+            raise
 
-    def kill(self) -> None:
+    async def _find(self) -> Any:
+        try:
+            return await asyncio.to_thread(ray.get_actor, self.name, namespace=NAMESPACE)
+        except ValueError as error:  # Ray's word for a name that nobody has
+            raise ActorGone(self.name) from error
+        except RayError as error:
+            raise ActorUnreachable(self.name) from error
+
+    async def kill(self) -> None:
         if self._handle is not None:
-            ray.kill(self._handle)
+            await asyncio.to_thread(ray.kill, self._handle)
 
 
 class ShardRef(ActorRef):

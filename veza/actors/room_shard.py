@@ -13,15 +13,15 @@ from uuid import UUID
 import asyncpg
 
 from veza import metrics
-from veza.actors.mailbox import Mailbox, Outbox
-from veza.actors.refs import ActorGone, GatewayRef
+from veza.actors.gateway_links import GatewayLinks
+from veza.actors.mailbox import Mailbox
 from veza.actors.tasks import Life, TaskSet
 from veza.config import Settings
 from veza.errors import Unavailable
 from veza.logs import log_file, setup_logging
 from veza.realtime import commands as c
 from veza.realtime.partition import partition_of
-from veza.realtime.shard import CHATTY_ROOM_MEMBERS, Batch, Line, ShardCore, Sourced
+from veza.realtime.shard import CHATTY_ROOM_MEMBERS, Batch, ShardCore, Sourced
 from veza.storage import partitions, room_log
 from veza.storage.database import UNREACHABLE, open_connection
 
@@ -33,6 +33,9 @@ TICK_S = 0.2
 # A batch whose commit has an unknown outcome answers its commands after this long; it is settled whenever it can be.
 SETTLE_PATIENCE_S = 2.0
 RECONNECT_S = 0.25
+# A database that hangs holds up even what needs none of it, so it is given up sooner than elsewhere.
+STATEMENT_S = 3.0
+SLEEP_EVERY_S = 30.0
 FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
@@ -45,40 +48,55 @@ class RoomShard:
         self._url = settings.database_url
         self._core = ShardCore()
         self._mailbox: Mailbox[Sourced] = Mailbox(MAILBOX_COMMANDS)
-        self._outboxes: dict[str, Outbox[c.Delivery]] = {}
         self._writer: Any = None  # the connection of the writer, None while PostgreSQL is away
         self._reader: Any = None  # the connection of the tick
         self._unsettled: Batch | None = None
         self._unsettled_since = 0.0
+        self._given_up: dict[int, int] = {}  # partitions and epochs that the last change of ownership took away
+        self._connect_at = 0.0  # no attempt to connect before this
+        self._sleep_at = 0.0
         self._busy = asyncio.Lock()
         self._life = Life()
         self._tasks = TaskSet(name, self._life.fail)
+        self._links = GatewayLinks(name, self._tasks, self._forget_gateway)
+        self._started = False
         self._committed = 0
 
     # -- called by the Supervisor ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Connect and begin; idempotent."""
-        if self._writer is None:
-            self._writer = await open_connection(self._url, name=f"{self.name} writer")
+        """Connect and begin. Raises Unavailable when PostgreSQL cannot be reached."""
+        if not self._started:
+            self._writer = await self._connect("writer", timeout=5.0)
+            self._started = True
             self._tasks.start(self._write_forever(), "writer")
             self._tasks.start(self._tick_forever(), "tick")
 
     async def own(self, epochs: Mapping[int, int]) -> None:
         """Own exactly these partitions, under these epochs."""
-        self._core.revoke(set(self._core.epochs) - set(epochs))
+        given_up = {p: epoch for p, epoch in self._core.epochs.items() if p not in epochs}
+        self._core.revoke(given_up)
         self._core.grant(epochs)
+        if any(self._given_up.get(p) == epoch for p, epoch in epochs.items()):
+            # Back under the same epoch: the gateways see no change, but who followed the rooms is forgotten.
+            self._links.resync()
+        self._given_up = given_up
         metrics.SHARD_PARTITIONS.labels(self.name).set(len(epochs))
 
     async def gateway_lost(self, gateway: str) -> None:
+        self._links.lost(gateway)
+        self._forget_gateway(gateway)
+
+    def _forget_gateway(self, gateway: str) -> None:
         self._core.gateway_lost(gateway, self._now())
-        self._outboxes.pop(gateway, None)
 
     async def ping(self) -> dict[str, Any]:
         """What the shard holds, for the Supervisor and for `veza status`."""
         return {
             "name": self.name,
+            "started": self._started,
             "partitions": len(self._core.epochs),
+            "owned": sum((partition + 1) * epoch for partition, epoch in self._core.epochs.items()),
             "rooms": len(self._core.rooms),
             "queued": len(self._mailbox),
             "committed": self._committed,
@@ -95,7 +113,7 @@ class RoomShard:
             async with self._busy:
                 await asyncio.sleep(0)
         async with self._busy:
-            await asyncio.gather(*(outbox.flushed() for outbox in self._outboxes.values()))
+            await self._links.flushed()
         await self._tasks.close()
         for connection in (self._writer, self._reader):
             if connection is not None:
@@ -108,9 +126,8 @@ class RoomShard:
         """Queue a batch of commands; answers come with `deliver`."""
         batch = c.decode_commands(data)
         gateway = batch.gateway
-        if gateway not in self._outboxes:
-            # Also one that asks for nothing yet is told of presence.
-            self._open_outbox(gateway)
+        # Also one that asks for nothing yet is told of presence.
+        self._links.introduce(gateway)
         await self._mailbox.put([(gateway, command) for command in batch.commands])
 
     # -- the writer ------------------------------------------------------------------------------------------
@@ -140,7 +157,7 @@ class RoomShard:
         if batch.events or batch.reads:
             await self._commit(batch)
         else:
-            self._dispatch(batch.script)
+            self._links.dispatch(batch.script)
 
     async def _commit(self, batch: Batch) -> None:
         started = self._now()
@@ -173,7 +190,7 @@ class RoomShard:
         self._committed += len(batch.events)
         metrics.STORED_EVENTS.inc(len(batch.events))
         metrics.COMMIT_EVENTS.observe(len(batch.events))
-        self._dispatch(batch.script)
+        self._links.dispatch(batch.script)
 
     # -- without a store -------------------------------------------------------------------------------------
 
@@ -186,9 +203,12 @@ class RoomShard:
     async def _ready_to_store(self) -> bool:
         """Whether there is a connection and no commit of unknown outcome; tries to mend either."""
         if self._writer is None:
+            if self._now() < self._connect_at:
+                return False
             try:
-                self._writer = await open_connection(self._url, name=f"{self.name} writer", timeout=1.0)
+                self._writer = await self._connect("writer", timeout=1.0)
             except Unavailable:
+                self._connect_at = self._now() + RECONNECT_S
                 return False
         if self._unsettled is not None:
             try:
@@ -203,38 +223,43 @@ class RoomShard:
         may still run, then read back.
         """
         renewed = await partitions.renew(self._writer, self.name, batch.epochs)
+        # At once, for what follows may fail and be tried again under these.
+        batch.epochs |= renewed
+        self._core.renewed(renewed)
         stored = await room_log.stored_ids(self._writer, batch.events)
         if batch.reads and (stored or not batch.events):
             await room_log.save_reads(self._writer, batch.reads)
         self._unsettled = None
-        self._core.renewed(renewed)
         if stored or not batch.events:
             # All of a partition is stored, or none of it.
             self._finish(batch, {partition_of(event.room_id) for event in batch.events if event.id not in stored})
             return
         self._core.abandon(batch)
-        self._dispatch(batch.answer_all(_away()))
-        self._dispatch(batch.script)
-        for outbox in self._outboxes.values():
-            outbox.put(c.Lagged(), always=True)
+        self._links.dispatch(batch.answer_all(_away()))
+        self._links.dispatch(batch.script)
+        self._links.resync()
 
     def _round_without_store(self, queue: list[Sourced]) -> None:
         answers, rest = self._core.refuse(queue, _away())
-        self._dispatch(answers.script)
+        self._links.dispatch(answers.script)
         batch = self._core.decide(rest, datetime.now(UTC), self._now())
-        self._dispatch(batch.script)
+        self._links.dispatch(batch.script)
 
     # -- the tick --------------------------------------------------------------------------------------------
 
     async def _tick_forever(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self._dispatch(self._core.tick(datetime.now(UTC), self._now()).script)
+            self._links.dispatch(self._core.tick(datetime.now(UTC), self._now()).script)
             changes = self._core.presence.changes(self._now())
             if changes:
                 await self._tell_presence(changes)
             if self._unsettled is not None or self._writer is None:
                 await self._recover()
+            elif self._now() > self._sleep_at:
+                self._sleep_at = self._now() + SLEEP_EVERY_S
+                async with self._busy:
+                    self._core.put_to_sleep(self._now())
 
     async def _recover(self) -> None:
         async with self._busy:
@@ -242,66 +267,28 @@ class RoomShard:
                 return
             batch = self._unsettled
             if batch is not None and self._now() - self._unsettled_since > SETTLE_PATIENCE_S:
-                self._dispatch(batch.answer_all(_away()))
+                self._links.dispatch(batch.answer_all(_away()))
 
     async def _tell_presence(self, changes: Iterable[tuple[UUID, str]]) -> None:
         statuses = dict(changes)
         try:
             if self._reader is None or self._reader.is_closed():
-                self._reader = await open_connection(self._url, name=f"{self.name} reader", timeout=1.0)
+                self._reader = await self._connect("reader", timeout=1.0)
             rooms = await partitions.rooms_of_users(self._reader, statuses, CHATTY_ROOM_MEMBERS)
         except FAILURES as error:
             # Presence may be dropped; whoever asks with get_members gets the truth.
             log.warning("presence not pushed", extra={"reason": type(error).__name__})
             return
         for user_id, room_ids in rooms.items():
-            change = c.PresenceChanged(user_id, statuses[user_id], room_ids)
-            for outbox in self._outboxes.values():
-                outbox.put(change)
+            self._links.broadcast(c.PresenceChanged(user_id, statuses[user_id], room_ids))
 
-    # -- to the gateways -------------------------------------------------------------------------------------
-
-    def _dispatch(self, script: Mapping[str, list[Line]]) -> None:
-        for gateway, lines in script.items():
-            outbox = self._outboxes.get(gateway) or self._open_outbox(gateway)
-            for line in lines:
-                answer = not isinstance(line.item, c.Events | c.Transient)
-                if not outbox.put(line.item, always=answer):
-                    self._cut_back(gateway, outbox)
-
-    def _cut_back(self, gateway: str, outbox: Outbox[c.Delivery]) -> None:
-        """The gateway is too far behind: drop its events, and let it read them from the log instead."""
-        log.warning("gateway lags", extra={"gateway": gateway})
-        metrics.GATEWAY_LAGGED.inc()
-        outbox.drop(lambda item: isinstance(item, c.Events | c.Transient | c.Lagged))
-        outbox.put(c.Lagged(), always=True)
-
-    def _open_outbox(self, gateway: str) -> Outbox[c.Delivery]:
-        ref = GatewayRef(gateway)
-
-        async def send(items: list[c.Delivery]) -> None:
-            await ref.deliver(c.encode(c.DeliveryBatch(self.name, items)))
-
-        outbox: Outbox[c.Delivery] = Outbox(send, weigh=_weight)
-        self._outboxes[gateway] = outbox
-        self._tasks.start(self._run_outbox(gateway, outbox), f"outbox {gateway}")
-        return outbox
-
-    async def _run_outbox(self, gateway: str, outbox: Outbox[c.Delivery]) -> None:
-        try:
-            await outbox.run()
-        except ActorGone:
-            await self.gateway_lost(gateway)
+    async def _connect(self, purpose: str, timeout: float) -> Any:
+        name = f"{self.name} {purpose}"
+        return await open_connection(self._url, name=name, timeout=timeout, statement_timeout=STATEMENT_S)
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _weight(item: c.Delivery) -> int:
-    if isinstance(item, c.Events):
-        return sum(map(len, item.frames)) + 64
-    return 128
 
 
 def _away() -> Unavailable:

@@ -5,6 +5,7 @@ refuses, the room is thrown away and read again, so a decision never has to be u
 """
 
 import enum
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from veza.errors import Conflict, InvalidArgument, NotAMember, PermissionDenied, RoomNotFound
+from veza.errors import Conflict, InvalidArgument, MessageNotFound, NotAMember, PermissionDenied, RoomNotFound
 from veza.realtime import commands as c
 from veza.realtime.events import EventKind, Person, RoomEvent
 from veza.realtime.protocol import clean_client_msg_id, clean_content
@@ -22,6 +23,15 @@ NAME_CHARS = 50
 TYPING_S = 5.0
 # How many stored ids a room remembers; older ones are looked up in the log.
 REMEMBERED = 512
+
+# What a name must not hold, as Unicode categories: control characters, line and paragraph ends, halves of pairs.
+_UNFIT = frozenset({"Cc", "Zl", "Zp", "Cs"})
+# Embeddings, overrides and isolates of direction turn the text around a name, too.
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# What shows nothing by itself: categories, and letters and signs that are drawn as a space. A code point that is not
+# assigned yet counts as seen: it is next year's emoji.
+_UNSEEN = frozenset({"Cf", "Mn", "Me", "Zs"})
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 class RoomType(enum.StrEnum):
@@ -49,6 +59,7 @@ class Stored(msgspec.Struct, frozen=True):
     id: UUID
     seq: int
     created_at: datetime
+    is_message: bool = True
 
 
 class RoomSnapshot(msgspec.Struct, frozen=True):
@@ -101,7 +112,7 @@ class Room:
     They raise an error of `veza.errors` and change nothing when the command is refused.
     """
 
-    __slots__ = ("deleted", "gateways", "head", "id", "known", "members", "name", "stored", "type", "typing")
+    __slots__ = ("deleted", "gateways", "head", "id", "known", "members", "name", "stored", "type", "typing", "used_at")
 
     def __init__(self, snapshot: RoomSnapshot) -> None:
         self.id = snapshot.id
@@ -114,6 +125,7 @@ class Room:
         self.gateways: set[str] = set()  # the gateways that follow the room
         self.typing: dict[UUID, float] = {}  # user → when it expires, by the caller's clock
         self.deleted = snapshot.deleted
+        self.used_at = 0.0  # when a command last asked for it, by the shard's clock
 
     # -- who may ---------------------------------------------------------------------------------------------
 
@@ -134,11 +146,12 @@ class Room:
             return False
         if command.again and self.known.command(command.id) is None:
             return True
-        return (
-            isinstance(command, c.Post)
-            and command.client_msg_id is not None
-            and self.known.client(command.sender.id, command.client_msg_id) is None
-        )
+        if not isinstance(command, c.Post):
+            return False
+        if command.parent_id is not None and self.known.command(command.parent_id) is None:
+            return True
+        client_msg_id = command.client_msg_id
+        return client_msg_id is not None and self.known.client(command.sender.id, client_msg_id) is None
 
     def post(self, command: c.Post, now: datetime) -> RoomEvent | Stored:
         self.require_member(command.sender.id)
@@ -149,6 +162,9 @@ class Room:
             return repeated
         body = {"content": clean_content(command.content)}
         if command.parent_id is not None:
+            parent = self.known.command(command.parent_id)
+            if parent is None or not parent.is_message:
+                raise MessageNotFound("The message to reply to is not in this room.")
             body["parent_id"] = str(command.parent_id)
         self.typing.pop(command.sender.id, None)
         return self._append(EventKind.MESSAGE, command.id, command.sender, now, body, client_msg_id=client_msg_id)
@@ -226,7 +242,8 @@ class Room:
         subject: Person | None = None,
     ) -> RoomEvent:
         self.head += 1
-        self.known.remember(Stored(event_id, self.head, now), sender.id, client_msg_id)
+        stored = Stored(event_id, self.head, now, kind is EventKind.MESSAGE)
+        self.known.remember(stored, sender.id, client_msg_id)
         return RoomEvent(self.id, self.head, event_id, kind, sender, now, dict(body), client_msg_id, subject)
 
     # -- transient -------------------------------------------------------------------------------------------
@@ -253,12 +270,17 @@ class Room:
 
 
 def clean_name(name: str) -> str:
-    """A room's name as stored: 1–50 characters, trimmed, one line. Raises InvalidArgument."""
+    """A room's name as stored: 1–50 characters, trimmed, one line, with something to see. Raises InvalidArgument.
+
+    Joiners and other format characters stay: emoji, flags and many scripts are written with them.
+    """
     name = name.strip()
-    if not 1 <= len(name) <= NAME_CHARS or not name.isprintable():
-        raise InvalidArgument(
-            f"A name has 1 to {NAME_CHARS} printable characters.", (("name", f"1 to {NAME_CHARS} characters"),)
-        )
+    if not 1 <= len(name) <= NAME_CHARS:
+        raise InvalidArgument(f"A name has 1 to {NAME_CHARS} characters.", (("name", f"1 to {NAME_CHARS} characters"),))
+    if any(char in _BIDI or unicodedata.category(char) in _UNFIT for char in name):
+        raise InvalidArgument("A name has no control characters.", (("name", "no control characters"),))
+    if all(char in _BLANK or unicodedata.category(char) in _UNSEEN for char in name):
+        raise InvalidArgument("A name has something to see.", (("name", "a visible character"),))
     return name
 
 

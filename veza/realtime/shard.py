@@ -20,8 +20,7 @@ from veza.realtime.room import Room, RoomSnapshot, Stored
 
 # In larger rooms a receipt or a status would cost members² deliveries; there it is shown on request (`get_members`).
 CHATTY_ROOM_MEMBERS = 100
-
-_STRUCTURAL = (c.AddMember, c.RemoveMember, c.UpdateRoom, c.DeleteRoom)
+IDLE_ROOM_S = 300.0
 
 Sourced = tuple[str, c.ShardCommand]  # the gateway it came from, and the command
 
@@ -223,7 +222,7 @@ class ShardCore:
 
     def renewed(self, epochs: Mapping[int, int]) -> None:
         """The same ownership under newer epochs: nobody else wrote meanwhile, so the rooms stay."""
-        self.epochs.update({p: epoch for p, epoch in epochs.items() if p in self.epochs})
+        self.epochs.update({p: max(epoch, self.epochs[p]) for p, epoch in epochs.items() if p in self.epochs})
 
     def refuse(self, queue: Iterable[Sourced], error: VezaError) -> tuple[Batch, list[Sourced]]:
         """The store is away: refuse what needs it, as a batch of answers; returns what can go on without it."""
@@ -247,6 +246,17 @@ class ShardCore:
         room = self.rooms.get(room_id)
         return room is not None and room.stored == room.head
 
+    def put_to_sleep(self, now: float) -> int:
+        """Forget rooms that nobody follows and nobody has used for IDLE_ROOM_S; they wake on demand."""
+        idle = [
+            room_id
+            for room_id, room in self.rooms.items()
+            if not room.gateways and not room.typing and room.stored == room.head and now - room.used_at > IDLE_ROOM_S
+        ]
+        for room_id in idle:
+            self.unload(room_id)
+        return len(idle)
+
     def tick(self, wall: datetime, now: float) -> Batch:
         """Typing that expired, as a batch with nothing to commit."""
         round_ = _Round(self, wall, now)
@@ -259,6 +269,16 @@ class ShardCore:
         return round_.batch
 
 
+def _row_of(command: c.ShardCommand) -> tuple[UUID, UUID | None] | None:
+    """The row beside the log that a command changes: a member's or the room's."""
+    match command:
+        case c.AddMember() | c.RemoveMember():
+            return command.room_id, command.user.id
+        case c.UpdateRoom() | c.DeleteRoom():
+            return command.room_id, None
+    return None
+
+
 class _Round:
     """One call of `ShardCore.decide`."""
 
@@ -268,7 +288,7 @@ class _Round:
         self.wall = wall
         self.now = now
         self._open: dict[UUID, list[bytes]] = {}  # the frames that the room's next event joins
-        self._restructured: set[UUID] = set()
+        self._changed_rows: set[tuple[UUID, UUID | None]] = set()
         self._held: set[UUID] = set()
 
     def handle(self, gateway: str, command: c.ShardCommand) -> None:
@@ -292,8 +312,8 @@ class _Round:
             if ref:
                 self.batch.tell(gateway, None, c.NotOwner([(ref, command.epoch)]))
             return
-        if room_id in self._held or (isinstance(command, _STRUCTURAL) and room_id in self._restructured):
-            # Two changes of one room's members cannot be in one statement; what follows keeps its order.
+        if room_id in self._held or _row_of(command) in self._changed_rows:
+            # One statement changes a row once: the second change waits, and what follows keeps its order.
             self._held.add(room_id)
             self.batch.deferred.append((gateway, command))
             return
@@ -308,6 +328,7 @@ class _Round:
         try:
             if room is None:
                 raise RoomNotFound()
+            room.used_at = self.now
             self._perform(gateway, partition, room, command)
         except VezaError as error:
             if ref:
@@ -318,7 +339,10 @@ class _Round:
     ) -> None:
         match command:
             case c.Post():
+                typed = command.sender.id in room.typing
                 self._durable(gateway, partition, room, command, room.post(command, self.wall))
+                if typed and command.sender.id not in room.typing:
+                    self.typing_changed(room, command.sender.id, is_typing=False)
             case c.Join():
                 room.require_member(command.user_id)
                 self._subscribe(gateway, partition, room, command)
@@ -347,7 +371,7 @@ class _Round:
                     self._open.pop(room.id, None)
             case c.UpdateRoom():
                 self._durable(gateway, partition, room, command, room.update(command, self.wall))
-            case c.DeleteRoom():
+            case c.DeleteRoom():  # pragma: no branch - it is the last there is
                 self._durable(gateway, partition, room, command, room.delete(command, self.wall))
                 self._tell_room(room, c.MemberGone(room.id, None))
 
@@ -360,8 +384,8 @@ class _Round:
                 room_frames = self._open[room.id] = []
                 self._tell_room(room, c.Events(room.id, outcome.seq, room_frames))
             self.batch.add(outcome, room_frames)
-            if isinstance(command, _STRUCTURAL):
-                self._restructured.add(room.id)
+            if row := _row_of(command):
+                self._changed_rows.add(row)
         # A resent command is the gateway's doing, not the client's: its answer is the first one.
         duplicate = isinstance(outcome, Stored) and outcome.id != command.id
         answer = {

@@ -74,7 +74,9 @@ def _encode_json(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-async def open_connection(url: str, *, name: str, timeout: float = 5.0) -> Any:
+async def open_connection(
+    url: str, *, name: str, timeout: float = 5.0, statement_timeout: float = STATEMENT_TIMEOUT_S
+) -> Any:
     """One connection outside any pool, for a task that is its only user.
 
     Raises Unavailable when the server cannot be reached within `timeout` seconds.
@@ -83,7 +85,7 @@ async def open_connection(url: str, *, name: str, timeout: float = 5.0) -> Any:
         connection = await asyncpg.connect(
             **connect_arguments(url),
             timeout=timeout,
-            command_timeout=STATEMENT_TIMEOUT_S,
+            command_timeout=statement_timeout,
             server_settings={"application_name": f"veza {name}", "jit": "off"},
         )
         await _prepare(connection)

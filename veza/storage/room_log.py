@@ -90,12 +90,14 @@ async def load_rooms(connection: Connection, room_ids: Iterable[UUID]) -> list[R
 async def find_stored(
     connection: Connection, candidates: Iterable[c.DurableCommand]
 ) -> list[tuple[UUID, UUID, str | None, Stored]]:
-    """Rows `(room, sender, client_msg_id, stored)` for those commands that are in the log already."""
+    """Rows `(room, sender, client_msg_id, stored)` for what is in the log of these commands and of their parents."""
     ids: list[UUID] = []
     posts: list[tuple[UUID, UUID, str]] = []
     for command in candidates:
         if command.again:
             ids.append(command.id)
+        if isinstance(command, c.Post) and command.parent_id is not None:
+            ids.append(command.parent_id)
         if isinstance(command, c.Post) and command.client_msg_id is not None:
             posts.append((command.room_id, command.sender.id, command.client_msg_id))
     rows = await connection.fetch(
@@ -106,7 +108,12 @@ async def find_stored(
         [client_msg_id for _, _, client_msg_id in posts],
     )
     return [
-        (row["room_id"], row["sender_id"], row["client_msg_id"], Stored(row["id"], row["seq"], row["created_at"]))
+        (
+            row["room_id"],
+            row["sender_id"],
+            row["client_msg_id"],
+            Stored(row["id"], row["seq"], row["created_at"], row["kind"] == EventKind.MESSAGE),
+        )
         for row in rows
     ]
 

@@ -57,14 +57,19 @@ class SimShard:
         self.refused: set[tuple[str, int]] = set()  # (gateway, ref) of every refusal, delivered or not
         self._store = store
         self._connected = True
+        self.given_up: dict[int, int] = {}
         self._turn: Turn | None = None
         self._clock = 0
 
     # -- what happens to it ----------------------------------------------------------------------------------
 
     def own(self, epochs: Mapping[int, int]) -> None:
-        self.core.revoke(set(self.core.epochs) - set(epochs))
+        given_up = {p: epoch for p, epoch in self.core.epochs.items() if p not in epochs}
+        self.core.revoke(given_up)
         self.core.grant(epochs)
+        if any(self.given_up.get(p) == epoch for p, epoch in epochs.items()):
+            self._resync()
+        self.given_up = given_up
 
     def submit(self, data: bytes) -> None:
         batch = c.decode_commands(data)
@@ -179,17 +184,21 @@ class SimShard:
 
     def _settle(self, batch: Batch) -> Turn:
         renewed = yield Statement(lambda: self._store.renew(self.name, batch.epochs))
+        batch.epochs |= renewed
+        self.core.renewed(renewed)
         stored = yield Statement(lambda: self._store.stored_ids(batch.events))
         if batch.reads and (stored or not batch.events):
             yield Statement(lambda: self._store.save_reads(batch.reads))
         self.unsettled = None
-        self.core.renewed(renewed)
         if stored or not batch.events:
             self._finish(batch, {partition_of(event.room_id) for event in batch.events if event.id not in stored})
             return
         self.core.abandon(batch)
         self._dispatch(batch.answer_all(Unavailable()))
         self._dispatch(batch.script)
+        self._resync()
+
+    def _resync(self) -> None:
         for outbox in self.outboxes.values():
             outbox.append(c.Lagged())
 

@@ -62,10 +62,10 @@ class Store:
         return set(epochs) - own
 
     def _check(self, rows: Collection[RoomEvent]) -> None:
-        """The unique indexes, and the promise of one structural change a room and statement."""
+        """The unique indexes, and the promise that a statement changes no row beside the log twice."""
         heads: dict[UUID, int] = {}
         ids, client_ids = set(self.ids), set(self.client_ids)
-        changed: set[UUID] = set()
+        changed: set[tuple[UUID, str | None]] = set()
         for event in rows:
             head = heads.get(event.room_id, len(self.rooms[event.room_id].events))
             client_id = (event.room_id, event.sender.id, event.client_msg_id or "")
@@ -78,8 +78,9 @@ class Store:
             ids.add(event.id)
             client_ids.add(client_id)
             if event.kind is not EventKind.MESSAGE:
-                assert event.room_id not in changed, "two changes of one room in one statement"
-                changed.add(event.room_id)
+                row = event.room_id, event.body.get("user_id")
+                assert row not in changed, "two changes of one row in one statement"
+                changed.add(row)
 
     def _insert(self, event: RoomEvent) -> None:
         room = self.rooms[event.room_id]

@@ -114,3 +114,17 @@ def test_one_without_sockets_is_not_remembered() -> None:
     book = PresenceBook()
     book.attend("gateway1", USERS[0], 0, "online", 0.0)
     assert book.users() == set()
+
+
+def test_a_gateway_that_is_lost_takes_its_reports_along() -> None:
+    book = PresenceBook()
+    book.attend("gateway1", USERS[0], 1, "away", 0.0)
+    book.attend("gateway2", USERS[0], 1, "busy", 0.0)
+    book.attend("gateway1", USERS[1], 2, "invisible", 0.0)
+    assert book.changes(0.0) == [(USERS[0], "busy")]
+    book.gateway_lost("gateway2", 1.0)
+    assert book.changes(1.0) == [(USERS[0], "away")]
+    book.gateway_lost("gateway1", 1.0)
+    assert book.changes(1.0 + GRACE_S / 2) == []
+    assert book.changes(1.0 + GRACE_S) == [(USERS[0], OFFLINE)]
+    assert book.users() == set()

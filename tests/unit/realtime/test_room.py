@@ -11,6 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from veza.errors import (
     Conflict,
     InvalidArgument,
+    MessageNotFound,
     MessageTooLong,
     NotAMember,
     PermissionDenied,
@@ -83,7 +84,7 @@ class OneRoom(RuleBasedStateMachine):
         assert isinstance(event, RoomEvent)
         assert (event.seq, event.id, event.room_id) == (len(self.log) + 1, command.id, ROOM)
         assert event.created_at == self._moment()
-        self.answers[event.id] = Stored(event.id, event.seq, event.created_at)
+        self.answers[event.id] = Stored(event.id, event.seq, event.created_at, event.kind is EventKind.MESSAGE)
         self.log.append(event)
         return event
 
@@ -99,16 +100,18 @@ class OneRoom(RuleBasedStateMachine):
 
     # -- messages --------------------------------------------------------------------------------------------
 
-    @rule(target=commands, sender=people, client_msg_id=st.none() | st.sampled_from(["a", "b"]))
-    def post(self, sender: Person, client_msg_id: str | None) -> c.DurableCommand:
-        command = c.Post(1, ROOM, self._next_id(), sender, " hello ", client_msg_id, OTHER.id)
+    @rule(target=commands, sender=people, client_msg_id=st.none() | st.sampled_from(["a", "b"]), data=st.data())
+    def post(self, sender: Person, client_msg_id: str | None, data: st.DataObject) -> c.DurableCommand:
+        messages = [event.id for event in self.log if event.kind is EventKind.MESSAGE]
+        parent_id = data.draw(st.none() | st.sampled_from(messages) if messages else st.none())
+        command = c.Post(1, ROOM, self._next_id(), sender, " hello ", client_msg_id, parent_id)
         first = self.client_ids.get((sender.id, client_msg_id or ""))
         if self._visible(sender) is None and first is not None:
             assert self.room.post(command, self._moment()) == self.answers[first]
             return command
         event = self._give(command, self._visible(sender))
         if event is not None:
-            assert event.body == {"content": "hello", "parent_id": str(OTHER.id)}
+            assert event.body == {"content": "hello"} | ({"parent_id": str(parent_id)} if parent_id else {})
             assert (event.kind, event.sender, event.client_msg_id) == (EventKind.MESSAGE, sender, client_msg_id)
             if client_msg_id is not None:
                 self.client_ids[sender.id, client_msg_id] = event.id
@@ -252,10 +255,11 @@ def test_what_needs_a_look_into_the_log() -> None:
     named = c.Post(1, ROOM, UUID(int=2), OWNER, "hi", "a")
     resent = c.Post(1, ROOM, UUID(int=1), OWNER, "hi", again=True)
     rename = c.UpdateRoom(1, ROOM, UUID(int=3), OWNER, "n", again=True)
-    assert not any(map(new.needs_lookup, (post, named, resent, rename)))
-    assert [old.needs_lookup(command) for command in (post, named, resent, rename)] == [False, True, True, True]
+    commands: list[c.DurableCommand] = [post, named, resent, rename]
+    assert not any(new.needs_lookup(command) for command in commands)
+    assert [old.needs_lookup(command) for command in commands] == [False, True, True, True]
     old.known.remember(Stored(UUID(int=1), 1, START), OWNER.id, "a")
-    assert [old.needs_lookup(command) for command in (post, named, resent, rename)] == [False, False, False, True]
+    assert [old.needs_lookup(command) for command in commands] == [False, False, False, True]
 
 
 def test_memory_is_bounded_and_knows_that_it_is() -> None:
@@ -303,10 +307,39 @@ def test_names_and_roles() -> None:
     assert [role.rank for role in RoomRole] == [0, 1, 2]
 
 
+def test_every_command_is_done_once() -> None:
+    room = make_room(RoomType.PUBLIC)
+    commands: list[c.AddMember | c.RemoveMember] = [
+        c.AddMember(1, ROOM, UUID(int=1), STRANGER, STRANGER, "owner"),
+        c.RemoveMember(1, ROOM, UUID(int=2), MODERATOR, STRANGER),
+        c.AddMember(1, ROOM, UUID(int=3), OWNER, STRANGER, "moderator"),
+        c.RemoveMember(1, ROOM, UUID(int=4), STRANGER, STRANGER),
+    ]
+    for seq, command in enumerate(commands, 1):
+        for again in (False, True):
+            done = (
+                room.add_member(command, START)
+                if isinstance(command, c.AddMember)
+                else room.remove_member(command, START)
+            )
+            assert isinstance(done, Stored) == again
+            assert (done.id, done.seq) == (command.id, seq)
+    with pytest.raises(NotAMember):
+        room.require_member(STRANGER.id)
+
+
 def test_what_only_a_member_may_do() -> None:
     """The plainest refusals, for the stories above may not come by them."""
     room, direct = make_room(), make_room(RoomType.DIRECT)
     command_id = UUID(int=1)
+    with pytest.raises(PermissionDenied):
+        direct.add_member(c.AddMember(1, ROOM, command_id, OWNER, STRANGER), START)
+    with pytest.raises(PermissionDenied):
+        room.add_member(c.AddMember(1, ROOM, command_id, MEMBER, STRANGER), START)
+    with pytest.raises(PermissionDenied, match="below your own"):
+        room.add_member(c.AddMember(1, ROOM, command_id, MODERATOR, STRANGER, "moderator"), START)
+    with pytest.raises(Conflict):
+        room.add_member(c.AddMember(1, ROOM, command_id, OWNER, MEMBER), START)
     with pytest.raises(NotAMember):
         room.remove_member(c.RemoveMember(1, ROOM, command_id, OWNER, STRANGER), START)
     with pytest.raises(Conflict):
@@ -321,11 +354,30 @@ def test_what_only_a_member_may_do() -> None:
         room.delete(c.DeleteRoom(1, ROOM, command_id, MODERATOR), START)
     renamed = c.UpdateRoom(1, ROOM, command_id, MODERATOR, "name")
     room.update(renamed, START)
-    assert room.update(renamed, START) == Stored(command_id, 1, START)
+    assert room.update(renamed, START) == Stored(command_id, 1, START, False)
     deleted = c.DeleteRoom(1, ROOM, UUID(int=2), OWNER)
     room.delete(deleted, START)
-    assert room.delete(deleted, START) == Stored(UUID(int=2), 2, START)
+    assert room.delete(deleted, START) == Stored(UUID(int=2), 2, START, False)
     with pytest.raises(RoomNotFound):
         room.delete(c.DeleteRoom(1, ROOM, UUID(int=3), OWNER), START)
     with pytest.raises(RoomNotFound):
         room.delete(c.DeleteRoom(1, ROOM, UUID(int=4), OWNER, by_admin=True), START)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_reply_needs_a_message_of_the_room(known: bool) -> None:
+    room = Room(RoomSnapshot(ROOM, RoomType.GROUP, "Band", 0, {OWNER.id: RoomRole.OWNER}))
+    renamed = room.update(c.UpdateRoom(1, ROOM, UUID(int=5), OWNER, "Choir"), START)
+    parent = renamed.id if known else UUID(int=6)
+    with pytest.raises(MessageNotFound):
+        room.post(c.Post(1, ROOM, UUID(int=7), OWNER, "x", None, parent), START)
+    assert room.head == 1
+
+
+def test_a_reply_to_a_message_that_memory_does_not_know_is_looked_up() -> None:
+    room = Room(RoomSnapshot(ROOM, RoomType.GROUP, "Band", 9, {OWNER.id: RoomRole.OWNER}))
+    command = c.Post(1, ROOM, UUID(int=7), OWNER, "x", None, UUID(int=6))
+    assert room.needs_lookup(command)
+    room.known.remember(Stored(UUID(int=6), 3, START), OWNER.id, None)
+    assert not room.needs_lookup(command)
+    assert isinstance(room.post(command, START), RoomEvent)

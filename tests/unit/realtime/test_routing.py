@@ -210,3 +210,25 @@ def test_what_is_not_durable_is_sent_again_as_it_is() -> None:
     router.submit(join, ROOMS[0], lambda _: None)
     sends, _ = router.reroute(whole(4, "shard1"))
     assert sends == [("shard1", c.Join(1, ROOMS[0], SENDER.id, epoch=4))]
+
+
+def test_only_what_moved_is_sent_again() -> None:
+    router = Router()
+    router.reroute(whole(1, "shard1"))
+    for room in ROOMS:
+        given_up(router, post(router, room))
+    sends, moved = router.reroute({**whole(1, "shard1"), 1: (2, "shard2")})
+    assert moved == {1}
+    assert [(shard, sent.epoch) for shard, sent in sends] == [("shard2", 2)]
+
+
+def test_the_owner_of_what_waits_may_be_given_back() -> None:
+    """One command is refused, another is not answered yet: the second is on its way and goes no second time."""
+    router = Router()
+    router.reroute(whole(1, "shard1"))
+    first, second = post(router), post(router)
+    given_up(router, first)
+    given_up(router, second)
+    router.not_owned("shard1", [(first.ref, 1)])
+    sends, _ = router.reroute(whole(1, "shard1"))
+    assert [sent.ref for _, sent in sends if isinstance(sent, c.Post)] == [first.ref]

@@ -1,6 +1,6 @@
 """Two shards, two gateways and a store: whatever happens between them, each room has one order and loses nothing."""
 
-from hypothesis import note
+from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sim_world import MANY, PARTITIONS, World
@@ -131,3 +131,5 @@ class Failover(RuleBasedStateMachine):
 
 
 TestFailover = Failover.TestCase
+# The rarest stories are the ones that matter.
+TestFailover.settings = settings(max_examples=settings().max_examples * 4)

@@ -12,7 +12,7 @@ from veza.realtime import commands as c
 from veza.realtime import room as rooms
 from veza.realtime.events import Person
 from veza.realtime.room import RoomRole, RoomSnapshot, RoomType, Stored
-from veza.realtime.shard import CHATTY_ROOM_MEMBERS, Batch, ShardCore, refusal
+from veza.realtime.shard import CHATTY_ROOM_MEMBERS, IDLE_ROOM_S, Batch, ShardCore, refusal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ROOM, OTHER_ROOM = UUID(int=256), UUID(int=257)
@@ -72,7 +72,10 @@ def test_nobody_follows_a_room_from_what_may_not_be_stored() -> None:
     """While a commit is unsettled, its rooms' heads are guesses: a seq shown now could be given to another event."""
     core = make_core()
     batch = decide(core, post(1))
-    asks = [("g", c.Join(2, ROOM, OWNER.id, epoch=1)), ("g", c.Subscribe(3, ROOM, epoch=1))]
+    asks: list[tuple[str, c.ShardCommand]] = [
+        ("g", c.Join(2, ROOM, OWNER.id, epoch=1)),
+        ("g", c.Subscribe(3, ROOM, epoch=1)),
+    ]
     others: list[tuple[str, c.ShardCommand]] = [
         ("g", c.Join(4, OTHER_ROOM, OWNER.id, epoch=1)),
         ("g", c.Typing(5, ROOM, OWNER.id, is_typing=True, epoch=1)),
@@ -257,3 +260,50 @@ def test_batches_cross_processes() -> None:
         "s", [c.Events(ROOM, 1, [b"x"]), c.NotOwner([(1, 2)]), refusal(3, Unavailable()), c.Lagged()]
     )
     assert c.decode_deliveries(c.encode(deliveries)) == deliveries
+
+
+def test_rooms_that_nobody_needs_are_put_to_sleep() -> None:
+    core = ShardCore()
+    core.grant(dict.fromkeys(range(256), 1))
+    rooms = [UUID(int=number) for number in (1, 2, 3, 4)]
+    owner = Person(UUID(int=9), "ada")
+    core.missing([("g", c.Subscribe(0, room, epoch=1)) for room in rooms])
+    core.install([RoomSnapshot(room, RoomType.GROUP, "x", 5, {owner.id: RoomRole.OWNER}) for room in rooms])
+    followed, typed, busy, idle = rooms
+    wall = datetime(2026, 1, 1, tzinfo=UTC)
+    core.decide(
+        [
+            ("g", c.Join(1, followed, owner.id, epoch=1)),
+            ("g", c.MarkRead(2, idle, owner.id, 1, epoch=1)),
+            ("g", c.Typing(3, typed, owner.id, True, epoch=1)),
+        ],
+        wall,
+        1000.0,
+    )
+    unstored = core.decide([("g", c.Post(4, busy, UUID(int=77), owner, "x", epoch=1))], wall, 1000.0)
+    assert unstored.events
+    assert core.put_to_sleep(1000.0 + IDLE_ROOM_S) == 0
+    assert core.put_to_sleep(1001.0 + IDLE_ROOM_S) == 1
+    assert set(core.rooms) == {followed, typed, busy}
+    core.finish(unstored, set())
+    assert core.put_to_sleep(1001.0 + IDLE_ROOM_S) == 1
+
+
+def test_a_message_ends_its_writers_typing() -> None:
+    core = ShardCore()
+    core.grant(dict.fromkeys(range(256), 1))
+    room, owner = UUID(int=1), Person(UUID(int=9), "ada")
+    core.missing([("g", c.Subscribe(0, room, epoch=1))])
+    core.install([RoomSnapshot(room, RoomType.GROUP, "x", 5, {owner.id: RoomRole.OWNER})])
+    wall = datetime(2026, 1, 1, tzinfo=UTC)
+    batch = core.decide(
+        [
+            ("g", c.Join(1, room, owner.id, epoch=1)),
+            ("g", c.Typing(2, room, owner.id, True, epoch=1)),
+            ("g", c.Post(3, room, UUID(int=77), owner, "x", epoch=1)),
+        ],
+        wall,
+        0.0,
+    )
+    told = [line.item.frame for line in batch.script["g"] if isinstance(line.item, c.Transient)]
+    assert [b'"is_typing":true' in frame for frame in told] == [True, False]
