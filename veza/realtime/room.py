@@ -154,10 +154,10 @@ class Room:
         return client_msg_id is not None and self.known.client(command.sender.id, client_msg_id) is None
 
     def post(self, command: c.Post, now: datetime) -> RoomEvent | Stored:
-        self.require_member(command.sender.id)
-        client_msg_id = clean_client_msg_id(command.client_msg_id)
         if repeated := self.known.command(command.id):
             return repeated
+        self.require_member(command.sender.id)
+        client_msg_id = clean_client_msg_id(command.client_msg_id)
         if client_msg_id is not None and (repeated := self.known.client(command.sender.id, client_msg_id)):
             return repeated
         body = {"content": clean_content(command.content)}
@@ -179,6 +179,8 @@ class Room:
             allowed = self.require_member(command.by.id).rank >= RoomRole.MODERATOR.rank
         if self.type is RoomType.DIRECT or not allowed:
             raise PermissionDenied()
+        if command.role not in RoomRole.__members__.values():
+            raise InvalidArgument("There is no such role in a room.", (("role", "member or moderator"),))
         role = RoomRole(command.role)
         if not joins and role.rank >= self.members[command.by.id].rank:
             raise PermissionDenied("You can only give a role below your own.")

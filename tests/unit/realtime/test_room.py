@@ -381,3 +381,19 @@ def test_a_reply_to_a_message_that_memory_does_not_know_is_looked_up() -> None:
     room.known.remember(Stored(UUID(int=6), 3, START), OWNER.id, None)
     assert not room.needs_lookup(command)
     assert isinstance(room.post(command, START), RoomEvent)
+
+
+def test_a_stored_message_sent_again_after_its_writer_left_is_answered() -> None:
+    room = make_room()
+    command = c.Post(1, ROOM, UUID(int=7), MEMBER, "x")
+    stored = room.post(command, START)
+    assert isinstance(stored, RoomEvent)
+    room.remove_member(c.RemoveMember(1, ROOM, UUID(int=8), MEMBER, MEMBER), START)
+    assert room.post(msgspec.structs.replace(command, again=True), START) == Stored(stored.id, stored.seq, START)
+
+
+def test_a_role_that_is_none_is_refused() -> None:
+    room = make_room()
+    with pytest.raises(InvalidArgument):
+        room.add_member(c.AddMember(1, ROOM, UUID(int=7), OWNER, STRANGER, "king"), START)
+    assert STRANGER.id not in room.members
