@@ -2,11 +2,12 @@
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from system.people import People, Person
-from system.running import data_of, refused
+from system.running import Running, data_of, refused
 from system.waiting import within
 
 
@@ -245,6 +246,37 @@ async def test_public_rooms_are_discovered_and_joined(ada: Person, bob: Person) 
     private = await ada.room()
     refused(await bob.ask("POST", f"conversations/{private}/join"), 404, "room_not_found")
     refused(await bob.ask("GET", "conversations/public", params={"q": "nul\0"}), 400, "invalid_argument")
+
+
+# -- without the shards ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def stopped() -> AsyncIterator[Running]:
+    """A platform of its own, for the test that stops the shards of it."""
+    async with Running({}) as running:
+        yield running
+
+
+async def test_rooms_are_made_and_listed_while_no_shard_answers(stopped: Running) -> None:
+    people = People(stopped)
+    ada, bob = await people.register(), await people.register()
+    direct = await ada.room(bob, kind="direct")
+    async with await bob.connect():
+        shards = await stopped.living("RoomShard")
+        for shard in shards:
+            shard.suspend()
+        try:
+            async with within(3, "a new room and the list of rooms"):
+                body = {"type": "group", "name": "Once", "member_ids": [bob.id]}
+                made = data_of(await ada.ask("POST", "conversations", json=body), 201)
+                found = await listed(ada)
+        finally:
+            for shard in shards:
+                shard.resume()
+    assert {member["presence"] for member in made["members"]} == {"offline"}
+    assert [room["id"] for room in found] == [made["id"], direct]
+    assert [room.get("presence") for room in found] == [None, "offline"]
 
 
 # -- messages --------------------------------------------------------------------------------------------------

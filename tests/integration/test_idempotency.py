@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from gateways import Gateway, serving
+from gateways import Gateway, serving, until
 from people import refused, registered
 
 from veza.errors import Conflict, Unavailable
@@ -35,6 +35,7 @@ class Worker:
         self.may_go = asyncio.Event()
         self.may_go.set()
         self.failures: list[Exception] = []
+        self.clients: list[Any] = []  # the connections that asked, first to last
 
 
 worker = Worker()
@@ -45,6 +46,7 @@ async def do(ctx: Context, body: Order) -> Done:
     """Do it."""
     assert ctx.principal
     assert body.what
+    worker.clients.append(ctx.request.conn_info)
     await worker.may_go.wait()
     if worker.failures:
         raise worker.failures.pop()
@@ -100,6 +102,44 @@ async def test_a_retry_while_the_first_is_at_work_waits_its_turn(works: Gateway)
     worker.may_go.set()
     assert (await first).status_code == 201
     assert (await order(works, token, "k1")).content == (await first).content
+    assert worker.done == 1
+
+
+async def test_who_hangs_up_finds_the_first_answer_on_return(works: Gateway) -> None:
+    token = (await registered(works))["access_token"]
+    worker.may_go.clear()
+    first = asyncio.create_task(order(works, token, "k1"))
+    await until(lambda: bool(worker.clients))
+    first.cancel()
+    await until(lambda: worker.clients[0].lost)
+    refused(await order(works, token, "k1"), 503, "unavailable")
+    worker.may_go.set()
+    answers: list[Any] = []
+
+    async def answered() -> bool:
+        answers.append(await order(works, token, "k1"))
+        return answers[-1].status_code != 503
+
+    await until(answered)
+    assert answers[-1].json() == {"success": True, "data": {"number": 1}}
+    assert answers[-1].headers["Idempotent-Replayed"] == "true"
+    assert (worker.done, len(worker.clients)) == (1, 1)
+
+
+async def test_who_is_gone_when_it_fails_may_try_again(works: Gateway) -> None:
+    token = (await registered(works))["access_token"]
+    worker.may_go.clear()
+    worker.failures = [RuntimeError("as a bug would")]
+    first = asyncio.create_task(order(works, token, "k1"))
+    await until(lambda: bool(worker.clients))
+    first.cancel()
+    await until(lambda: worker.clients[0].lost)
+    worker.may_go.set()
+
+    async def answered() -> bool:
+        return bool((await order(works, token, "k1")).status_code == 201)
+
+    await until(answered)
     assert worker.done == 1
 
 

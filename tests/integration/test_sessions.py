@@ -361,14 +361,21 @@ async def test_sweep_removes_what_has_had_its_day_and_nothing_else(gateway: Gate
         "INSERT INTO control_log (kind, subject, created_at) VALUES ('user_changed', $1, now() - interval '25 hours')",
         str(uuid4()),
     )
+    await pool.execute(
+        "INSERT INTO idempotency_keys (user_id, key, fingerprint, created_at) VALUES "
+        "($1, 'old', '', now() - interval '25 hours'), ($1, 'young', '', now() - interval '23 hours')",
+        UUID(living["user"]["id"]),
+    )
     kept = await pool.fetchval("SELECT count(*) FROM control_log WHERE created_at > now() - interval '1 day'")
     assert await sweep(pool) == {
         "refresh_tokens": 1,
         "sessions": 1,
         "login_failures": BATCH + 1,
         "control_log": 1,
+        "idempotency_keys": 1,
     }
     assert set((await sweep(pool)).values()) == {0}
     assert await pool.fetchval("SELECT count(*) FROM control_log") == kept
     assert await status(gateway, living) == 200
     assert await pool.fetchval("SELECT count(*) FROM login_failures WHERE key = 'young'") == 1
+    assert await pool.fetchval("SELECT array_agg(key) FROM idempotency_keys") == ["young"]

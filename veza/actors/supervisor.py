@@ -1,25 +1,27 @@
 """The Supervisor actor: starts actors, keeps the partition map, gives a dead shard's partitions to the living.
 
 It is never on the path of a message. Everything it knows can be found out again (actors by name, owners in
-PostgreSQL), so its own crash costs nothing but time.
+PostgreSQL), so its own crash costs nothing but time: `veza serve` starts another.
 """
 
 import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
 import ray
+from ray.exceptions import RayTaskError
 
 from veza import metrics
-from veza.actors.refs import NAMESPACE, ActorGone, ActorRef, GatewayRef, ShardRef
+from veza.actors.members import SUSPECT_S, Member, Members
+from veza.actors.refs import NAMESPACE, ActorGone, ActorRef, ActorUnreachable, GatewayRef, ShardRef
 from veza.actors.room_shard import RoomShard
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
-from veza.errors import Unavailable
+from veza.errors import Unavailable, VezaError
 from veza.logs import log_file, rotate, setup_logging
 from veza.realtime.partition import plan
 from veza.realtime.routing import PartitionMap
@@ -32,22 +34,12 @@ log = logging.getLogger(__name__)
 PING_SHARDS_S = 0.5
 PING_GATEWAYS_S = 2.0
 RETRY_S = 0.5
-# Unanswered this long, a shard is taken for paused or cut off: its partitions go to the others.
-SUSPECT_S = 1.0
-# A shard that stays silent this long is killed and replaced.
-GIVE_UP_S = 15.0
+SETTLE_RETRY_S = 0.2
 START_TIMEOUT_S = 60.0
 SWEEP_EVERY_S = 600.0
 
-
-class Member:
-    """An actor under supervision. `alive` is False while it does not answer."""
-
-    def __init__(self, ref: ActorRef) -> None:
-        self.ref = ref
-        self.alive = True
-        self.report: dict[str, Any] = {}
-        self.silent_since: float | None = None
+NO_ANSWER = (ActorGone, ActorUnreachable, TimeoutError)
+FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
 class Supervisor:
@@ -57,38 +49,65 @@ class Supervisor:
         setup_logging(settings, "Supervisor", log_file(settings))
         self._settings = settings
         self._gateway_class = gateway_class
-        self._shards: dict[str, Member] = {}
-        self._gateways: dict[str, Member] = {}
-        self._map: dict[int, tuple[int, str]] = {}  # partition → (epoch, owner), as last settled
+        # partition → (epoch, owner), as last settled. Without an entry: its owner did not confirm that it knows.
+        self._map: dict[int, tuple[int, str]] = {}
         self._uneven = asyncio.Event()  # the partition map may not fit the living shards
         self._short = asyncio.Event()  # an actor is missing
         self._reconciling = asyncio.Lock()
         self._tasks = TaskSet("Supervisor", self._fail)
+        self._shards: Members[ShardRef] = Members(
+            self._tasks, PING_SHARDS_S, settled=self._agrees, on_turn=self._uneven.set, on_lost=self._shard_lost
+        )
+        # One that answers again has missed maps.
+        self._gateways: Members[GatewayRef] = Members(
+            self._tasks, PING_GATEWAYS_S, settled=lambda _: True, on_turn=self._uneven.set, on_lost=self._gateway_lost
+        )
         self._connection: Any = None
         self._started = False
+        self._adopted = False
         self._starting = asyncio.Lock()
         self._draining = False
+        self._life = asyncio.Event()  # never set
 
     # -- called by `veza serve` ------------------------------------------------------------------------------
 
     async def ensure(self) -> dict[str, Any]:
-        """Find or start everything that should run; returns the state. Idempotent, also after a crash."""
+        """Find or start everything that should run; returns the state. Idempotent, also after a crash.
+
+        Raises Unavailable when that cannot be done now; what was done until then stays.
+        """
         async with self._starting:
             if not self._started:
-                await self._adopt()
-                await self._replenish()
-                await self._reconcile()
+                try:
+                    await self._take_over()
+                except (*UNREACHABLE, asyncpg.PostgresError) as error:
+                    raise Unavailable(f"PostgreSQL cannot be used: {error or type(error).__name__}") from error
                 self._tasks.start(self._reconcile_forever(), "reconcile")
                 self._tasks.start(self._replenish_forever(), "replenish")
                 self._tasks.start(self._sweep_forever(), "sweep")
                 self._started = True
         return self.state()
 
+    async def _take_over(self) -> None:
+        if not self._adopted:
+            await self._adopt()
+            self._adopted = True
+        if len(self._shards):
+            # The living first: a replacement takes a second to start.
+            await self._reconcile()
+        await self._replenish()
+        if not await self._reconcile():
+            self._uneven.set()
+
+    async def lifeline(self) -> None:
+        """Never returns: that the call fails tells of the Supervisor's death at once."""
+        await self._life.wait()
+
     def state(self) -> dict[str, Any]:
         return {
             "partitions": len(self._map),
-            "shards": [{"alive": m.alive, "name": n, **m.report} for n, m in self._shards.items()],
-            "gateways": [{"alive": m.alive, "name": n, **m.report} for n, m in self._gateways.items()],
+            "shards": self._shards.state(),
+            "gateways": self._gateways.state(),
         }
 
     async def partition_map(self) -> PartitionMap:
@@ -98,40 +117,53 @@ class Supervisor:
         """Stop in order: gateways let go of their sockets, then shards finish their commits."""
         self._draining = True
         await self._tasks.close()
-        for members in (self._gateways, self._shards):
-            await asyncio.gather(*(self._drain(member, timeout / 2) for member in members.values()))
+        await asyncio.gather(*(self._drain(member.ref, timeout / 2) for member in self._gateways))
+        await asyncio.gather(*(self._drain(member.ref, timeout / 2) for member in self._shards))
 
     @staticmethod
     def _fail(_: BaseException) -> None:
-        """Half of a Supervisor is worse than none: Ray starts the process again, and the new one takes over."""
+        """Half of a Supervisor is worse than none: `veza serve` starts another, which takes over."""
         os._exit(1)
 
-    async def _drain(self, member: Member, timeout: float) -> None:
+    async def _drain(self, ref: ActorRef, timeout: float) -> None:
         try:
             async with asyncio.timeout(timeout):
-                await member.ref.call("drain")
-        except (ActorGone, TimeoutError) as error:
-            log.warning("drain cut short", extra={"actor": member.ref.name, "reason": type(error).__name__})
+                await ref.call("drain")
+        except (*NO_ANSWER, RayTaskError) as error:
+            log.warning("drain cut short", extra={"actor": ref.name, "reason": type(error).__name__})
         # Detached actors outlive whoever started them, also on a Ray that goes on without us.
-        member.ref.kill()
+        await ref.kill()
 
     # -- starting and adopting -------------------------------------------------------------------------------
 
     async def _adopt(self) -> None:
-        """Actors that outlived an earlier Supervisor are taken over as they are."""
-        for entry in ray.util.list_named_actors(all_namespaces=True):
-            name = entry["name"]
-            if entry["namespace"] != NAMESPACE or "-" not in name:
-                continue
-            kind = name.split("-")[0]
-            ref = ShardRef(name) if kind == "RoomShard" else GatewayRef(name)
-            try:
-                async with asyncio.timeout(SUSPECT_S):
-                    await ref.call("ping")
-            except (ActorGone, TimeoutError):
-                ref.kill()
-                continue
-            self._watch(self._shards if kind == "RoomShard" else self._gateways, ref)
+        """Actors that outlived an earlier Supervisor are taken over as they are, if they are whole and wanted."""
+        listed = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
+        names = [entry["name"] for entry in listed if entry["namespace"] == NAMESPACE]
+        shards = [ShardRef(name) for name in names if name.startswith("RoomShard-")]
+        gateways = [GatewayRef(name) for name in names if name.startswith("Gateway-")]
+        await asyncio.gather(
+            self._adopt_some(self._shards, shards, self._settings.room_shards),
+            self._adopt_some(self._gateways, gateways, self._settings.gateways),
+        )
+
+    async def _adopt_some(self, members: Members[Any], refs: Sequence[ActorRef], wanted: int) -> None:
+        reports = await asyncio.gather(*(self._look_at(ref) for ref in refs))
+        started = [(ref, report) for ref, report in zip(refs, reports, strict=True) if report["started"]]
+        # Those who own most stay: the least is moved.
+        started.sort(key=lambda found: -found[1].get("partitions", 0))
+        for ref, report in started[:wanted]:
+            members.add(ref, report)
+        kept = {ref.name for ref, _ in started[:wanted]}
+        await asyncio.gather(*(ref.kill() for ref in refs if ref.name not in kept))
+
+    async def _look_at(self, ref: ActorRef) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(SUSPECT_S):
+                report: dict[str, Any] = await ref.call("ping")
+        except NO_ANSWER:
+            return {"started": False}
+        return report
 
     async def _replenish(self) -> None:
         """Start what is missing, side by side."""
@@ -153,7 +185,7 @@ class Supervisor:
             self._short.clear()
             try:
                 await self._replenish()
-            except Unavailable as error:
+            except VezaError as error:
                 log.warning("actor not replaced yet", extra={"reason": error.message})
                 self._short.set()
                 await asyncio.sleep(RETRY_S)
@@ -163,96 +195,58 @@ class Supervisor:
         name = f"RoomShard-{secrets.token_hex(4)}"
         ref = ShardRef(name, spawn(RoomShard, name, self._settings))
         await self._start(ref)
-        self._watch(self._shards, ref)
+        self._shards.add(ref)
 
     async def _start_gateway(self) -> None:
         name = f"Gateway-{secrets.token_hex(4)}"
         ref = GatewayRef(name, spawn(self._gateway_class, name, self._settings))
         await self._start(ref)
-        self._watch(self._gateways, ref)
-        await self._tell_gateway(ref.name)
+        self._gateways.add(ref)
+        await self._tell_gateway(ref)
 
     async def _start(self, ref: ActorRef) -> None:
+        """Raises Unavailable. Whatever happens, an actor that did not start is not left behind."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await ref.call("start")
-        except (ActorGone, TimeoutError) as error:
-            ref.kill()
-            raise Unavailable(f"{ref.name} did not start.") from error
+        except (*NO_ANSWER, RayTaskError) as error:
+            await ref.kill()
+            raise Unavailable(f"{ref.name} did not start: {_last_line(error)}") from error
+        except BaseException:
+            await ref.kill()
+            raise
+        if self._draining:
+            await ref.kill()
+            raise Unavailable("The platform is stopping.")
 
     # -- watching --------------------------------------------------------------------------------------------
 
-    def _watch(self, members: dict[str, Member], ref: ActorRef) -> None:
-        member = members[ref.name] = Member(ref)
-        lost = self._shard_lost if members is self._shards else self._gateway_lost
-        self._tasks.start(self._hold_lifeline(member, lost), f"lifeline {ref.name}")
-        self._tasks.start(self._ping_forever(members, member, lost), f"pings {ref.name}")
+    def _agrees(self, shard: Member[ShardRef]) -> bool:
+        """Whether a shard owns what the map says, and under those epochs: it gives up partitions when a commit of
+        its is fenced, and raises epochs when one's outcome is unknown.
+        """
+        if self._reconciling.locked():
+            return True  # asked again when that is done
+        expected = sum((p + 1) * epoch for p, (epoch, owner) in self._map.items() if owner == shard.ref.name)
+        return bool(shard.report["owned"] == expected)
 
-    async def _hold_lifeline(self, member: Member, lost: Callable[[str], None]) -> None:
-        reason = "ended"
-        try:
-            await member.ref.call("lifeline")
-        except ActorGone:
-            reason = "died"
-        except ray.exceptions.RayTaskError:
-            reason = "broke"
-        log.warning("actor lost", extra={"actor": member.ref.name, "reason": reason})
-        lost(member.ref.name)
-
-    async def _ping_forever(self, members: dict[str, Member], member: Member, lost: Callable[[str], None]) -> None:
-        now = asyncio.get_running_loop().time
-        while members.get(member.ref.name) is member:
-            asked = now()
-            try:
-                async with asyncio.timeout(SUSPECT_S):
-                    member.report = await member.ref.call("ping")
-            except TimeoutError:
-                member.silent_since = member.silent_since or asked
-                if member.alive:
-                    log.warning("actor silent", extra={"actor": member.ref.name})
-                    member.alive = False
-                    self._uneven.set()
-                if now() - member.silent_since > GIVE_UP_S:
-                    lost(member.ref.name)
-                    return
-                continue
-            except ActorGone:
-                return  # the lifeline tells
-            member.silent_since = None
-            if not member.alive or self._disagrees(member):
-                member.alive = True
-                self._uneven.set()
-            await asyncio.sleep(PING_SHARDS_S if members is self._shards else PING_GATEWAYS_S)
-
-    def _disagrees(self, member: Member) -> bool:
-        """Whether a shard owns less than the map says: it gave up partitions when a commit of its was fenced."""
-        name = member.ref.name
-        expected = sum(owner == name for _, owner in self._map.values())
-        return name in self._shards and bool(self._map) and member.report.get("partitions") != expected
-
-    def _shard_lost(self, name: str) -> None:
-        member = self._shards.pop(name, None)
-        if member is None or self._draining:
-            return
+    def _shard_lost(self, _: str) -> None:
         metrics.FAILOVERS.inc()
-        member.ref.kill()
         self._uneven.set()
         self._short.set()
 
     def _gateway_lost(self, name: str) -> None:
-        member = self._gateways.pop(name, None)
-        if member is None or self._draining:
-            return
-        member.ref.kill()
-        for shard in self._shards.values():
-            self._tasks.start(self._tell_gateway_lost(shard, name), f"gateway lost {name}")
+        for shard in self._shards:
+            self._tasks.start(self._tell_gateway_lost(shard.ref, name), f"gateway lost {name}")
         self._short.set()
 
-    async def _tell_gateway_lost(self, shard: Member, name: str) -> None:
+    async def _tell_gateway_lost(self, shard: ShardRef, name: str) -> None:
         try:
-            await ShardRef(shard.ref.name).gateway_lost(name)
-        except ActorGone:
-            return  # it knows nothing any more
+            async with asyncio.timeout(SUSPECT_S):
+                await shard.gateway_lost(name)
+        except NO_ANSWER as error:
+            # Dead: it knows nothing any more. Otherwise its own deliveries to the gateway tell it.
+            log.warning("shard not told", extra={"actor": shard.name, "reason": type(error).__name__})
 
     async def _sweep_forever(self) -> None:
         """Remove rows that have had their day, and log files."""
@@ -263,7 +257,7 @@ class Supervisor:
                 async with pool:
                     removed = await sweep(pool)
                 log.info("swept", extra={"removed": removed})
-            except (*UNREACHABLE, asyncpg.PostgresError, Unavailable) as error:
+            except FAILURES as error:
                 log.warning("sweep put off", extra={"reason": type(error).__name__})
             await asyncio.sleep(SWEEP_EVERY_S)
 
@@ -273,64 +267,83 @@ class Supervisor:
         while True:
             await self._uneven.wait()
             self._uneven.clear()
-            await self._reconcile_until_done()
-
-    async def _reconcile_until_done(self) -> None:
-        while True:
             try:
-                await self._reconcile()
-            except (*UNREACHABLE, asyncpg.PostgresError, Unavailable) as error:
+                settled = await self._reconcile()
+            except FAILURES as error:
                 log.warning("partition map not settled", extra={"reason": type(error).__name__})
-                await asyncio.sleep(0.2)
-                continue
-            return
+                settled = False
+            if not settled:
+                self._uneven.set()
+                await asyncio.sleep(SETTLE_RETRY_S)
 
-    async def _reconcile(self) -> None:
+    async def _reconcile(self) -> bool:
         """Bring ownership to the plan: take what is misplaced under new epochs, tell the shards, then the gateways.
+        Returns whether all who are alive confirmed.
 
         The order is for speed only. What makes it safe is that the epoch is raised before the new owner hears of it.
         """
         async with self._reconciling:
-            alive = {name: ShardRef(name) for name, member in self._shards.items() if member.alive}
+            alive = self._shards.alive()
             if not alive:
-                return
+                return True  # whoever comes or wakes begins it again
             connection = await self._database()
-            rows = await partitions.owners(connection)
-            held = {p: owner if owner in alive else None for p, (_, owner) in rows.items()}
-            target = plan(held, alive)
-            moves = {p: owner for p, owner in target.items() if held[p] != owner}
-            epochs = {p: epoch for p, (epoch, _) in rows.items()}
-            if moves:
-                givers = {owner for p, owner in held.items() if p in moves and owner is not None}
-                kept = {p: owner for p, owner in held.items() if p not in moves}
-                await self._tell_shards({name: alive[name] for name in givers}, kept, epochs)
-                epochs |= await partitions.take(connection, moves)
-            await self._tell_shards(alive, target, epochs)
-            self._map = {p: (epochs[p], owner) for p, owner in target.items()}
-            await self._tell_gateways()
+            try:
+                epochs, target = await self._take_what_is_misplaced(connection, alive)
+            except BaseException:
+                # Its outcome is unknown, and so is what the connection does next.
+                connection.terminate()
+                raise
+            told = await self._tell_shards(alive, target, epochs)
+            # Gateways hold commands for whoever is not in the map.
+            self._map = {p: (epochs[p], owner) for p, owner in target.items() if owner in told}
+            return await self._tell_gateways() and told == set(alive)
 
-    async def _tell_shards(self, shards: dict[str, ShardRef], owners: dict[int, Any], epochs: dict[int, int]) -> None:
-        async def tell(ref: ShardRef) -> None:
+    async def _take_what_is_misplaced(
+        self, connection: Any, alive: Mapping[str, ShardRef]
+    ) -> tuple[dict[int, int], dict[int, str]]:
+        """The epoch and the owner of each partition, as PostgreSQL has them now."""
+        rows = await partitions.owners(connection)
+        held = {p: owner if owner in alive else None for p, (_, owner) in rows.items()}
+        target = plan(held, alive)
+        moves = {p: owner for p, owner in target.items() if held[p] != owner}
+        epochs = {p: epoch for p, (epoch, _) in rows.items()}
+        if moves:
+            givers = {owner for p, owner in held.items() if p in moves and owner is not None}
+            kept = {p: owner for p, owner in held.items() if p not in moves}
+            await self._tell_shards({name: alive[name] for name in givers}, kept, epochs)
+            epochs |= await partitions.take(connection, moves)
+        return epochs, target
+
+    async def _tell_shards(
+        self, shards: Mapping[str, ShardRef], owners: Mapping[int, str | None], epochs: Mapping[int, int]
+    ) -> set[str]:
+        """Returns who confirmed."""
+
+        async def tell(ref: ShardRef) -> bool:
             mine = {p: epochs[p] for p, owner in owners.items() if owner == ref.name}
             try:
                 async with asyncio.timeout(SUSPECT_S):
                     await ref.own(mine)
-            except (ActorGone, TimeoutError):
-                # Dead or paused: its watcher will say so and the map is made again.
-                log.warning("shard not told", extra={"actor": ref.name})
+            except NO_ANSWER as error:
+                log.warning("shard not told", extra={"actor": ref.name, "reason": type(error).__name__})
+                return False
+            return True
 
-        await asyncio.gather(*(tell(ref) for ref in shards.values()))
+        confirmed = await asyncio.gather(*(tell(ref) for ref in shards.values()))
+        return {name for name, told in zip(shards, confirmed, strict=True) if told}
 
-    async def _tell_gateways(self) -> None:
-        await asyncio.gather(*(self._tell_gateway(name) for name in self._gateways))
+    async def _tell_gateways(self) -> bool:
+        return all(await asyncio.gather(*(self._tell_gateway(ref) for ref in self._gateways.alive().values())))
 
-    async def _tell_gateway(self, name: str) -> None:
+    async def _tell_gateway(self, ref: GatewayRef) -> bool:
         try:
             async with asyncio.timeout(SUSPECT_S):
-                await GatewayRef(name).set_map(self._map)
-        except (ActorGone, TimeoutError):
+                await ref.set_map(self._map)
+        except NO_ANSWER as error:
             # Dead: it is replaced. Paused: it is told when it answers again.
-            log.warning("gateway not told", extra={"actor": name})
+            log.warning("gateway not told", extra={"actor": ref.name, "reason": type(error).__name__})
+            return False
+        return True
 
     async def _database(self) -> Any:
         if self._connection is None or self._connection.is_closed():
@@ -352,3 +365,8 @@ def spawn(cls: type, name: str, *args: object) -> Any:
         )
         .remote(name, *args)
     )
+
+
+def _last_line(error: BaseException) -> str:
+    """What it says, without the traceback that Ray puts before it."""
+    return str(error).strip().rpartition("\n")[2] or type(error).__name__

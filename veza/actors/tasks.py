@@ -31,6 +31,12 @@ class TaskSet:
             if self._on_failure is not None:
                 self._on_failure(error)
 
+    async def finish(self, seconds: float) -> None:
+        """Let them come to their ends for so long, then `close`."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        await self.close()
+
     async def close(self) -> None:
         tasks = list(self._tasks)
         for task in tasks:

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from functools import partial
 
 from veza.errors import Unavailable
 from veza.http.health import Details
@@ -14,16 +15,10 @@ LOW_DISK_GB = 1.0
 
 def register_checks(services: Services) -> None:
     """Register database, redis, s3 and disk, as far as they are configured."""
-    health = services.health
+    health, redis, objects = services.health, services.cache, services.objects
 
     async def database() -> None:
         await services.pool.fetchval("SELECT 1")
-
-    async def redis() -> None:
-        await cache.check(services.cache)
-
-    async def objects() -> None:
-        await services.objects.check()
 
     async def disk() -> Details:
         usage = await asyncio.to_thread(shutil.disk_usage, services.settings.data_dir)
@@ -34,8 +29,8 @@ def register_checks(services: Services) -> None:
 
     if services.pool is not None:
         health.register("database", database, vital=True)
-    if services.cache is not None:
-        health.register("redis", redis)
-    if services.objects is not None:
-        health.register("s3", objects)
+    if redis is not None:
+        health.register("redis", partial(cache.check, redis))
+    if objects is not None:
+        health.register("s3", objects.check)
     health.register("disk", disk)

@@ -40,7 +40,7 @@ class RefreshRequest(msgspec.Struct, frozen=True):
     refresh_token: str | None = None
 
 
-class Message(msgspec.Struct, frozen=True):
+class Notice(msgspec.Struct, frozen=True):
     """A sentence about what was done."""
 
     message: str

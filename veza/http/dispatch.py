@@ -27,11 +27,14 @@ def bind(route: Route, services: Services) -> Endpoint:
     handler = route.handler
     status = route.status
     secured = route.auth is not Auth.NONE
+    # Only such a handler answers by itself. Another's request is answered over its head when its client leaves or its
+    # time is up; its own answer is made all the same, for whoever retries.
+    streams = route.result is None
     read_arguments = _argument_reader(route)
 
     async def perform(ctx: Context, segments: dict[str, str]) -> HTTPResponse | None:
         result = await handler(ctx, **read_arguments(ctx.request, segments))
-        if ctx.request.responded:
+        if streams and ctx.request.responded:
             return None
         if isinstance(result, HTTPResponse):
             return result

@@ -136,6 +136,7 @@ class Gateway:
     async def ping(self) -> dict[str, Any]:
         return {
             "name": self.name,
+            "started": self._server is not None,
             "pid": os.getpid(),
             "sockets": 0 if self._sockets is None else len(self._sockets),
             "rooms": 0 if self._hub is None else len(self._hub.rooms),
@@ -151,9 +152,11 @@ class Gateway:
             self._services.health.draining = True
             await self._sockets.drain()
             await stop_server(self._server, REQUESTS_S)
+            await self._services.work.finish(REQUESTS_S)
             self._services.passwords.close()
             await self._services.pool.close()
-            await self._services.cache.aclose()
+            if self._services.cache is not None:
+                await self._services.cache.aclose()
             await self._resources.aclose()
         await self._work.close()
         await self._tasks.close()

@@ -6,9 +6,12 @@ keeps one gapless order a room whatever happens to shards (`realtime.feed`).
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from veza import metrics
 from veza.actors.tasks import TaskSet
@@ -21,6 +24,7 @@ from veza.realtime.events import EventKind, RoomEvent, wire
 from veza.realtime.feed import RoomFeed
 from veza.realtime.frames import CloseCode
 from veza.realtime.partition import partition_of
+from veza.realtime.rate_limit import backoff
 from veza.storage import room_log
 from veza.storage.database import UNREACHABLE
 
@@ -30,20 +34,34 @@ log = logging.getLogger(__name__)
 SLICE_S = 0.004
 SLICE_SOCKETS = 64
 CATCH_UP_EVENTS = 500
+# A room asks again, ever more slowly, while its shard or PostgreSQL is away.
 RETRY_S = 0.25
+LONGEST_RETRY_S = 5.0
+LONGEST_CATCH_UP_S = 1.0
 # A joiner that gets more than this while its page is read asks for another page instead.
-JOINER_BYTES = 1024 * 1024
+JOINER_BYTES = 256 * 1024
 
 
 class Joiner:
     """A socket whose page is being read: what arrives meanwhile stands behind the page."""
 
-    __slots__ = ("buffered", "size", "user_id")
+    __slots__ = ("_size", "buffered", "user_id")
 
     def __init__(self, user_id: UUID) -> None:
         self.user_id = user_id
         self.buffered: list[bytes] = []
-        self.size = 0
+        self._size = 0
+
+    @property
+    def overflown(self) -> bool:
+        return self._size > JOINER_BYTES
+
+    def hold(self, data: bytes) -> None:
+        self._size += len(data)
+        if self.overflown:
+            self.buffered = []
+        else:
+            self.buffered.append(data)
 
 
 class Asking:
@@ -59,11 +77,13 @@ class Asking:
 class RoomEntry:
     """A followed room. `sockets` get everything; `joiners` will; `pending` joins wait for the shard or the feed."""
 
-    __slots__ = ("catching_up", "feed", "joiners", "pending", "sockets", "waiting")
+    __slots__ = ("catching_up", "ended", "feed", "joiners", "pending", "refused", "sockets", "waiting")
 
     def __init__(self) -> None:
         self.feed = RoomFeed()
         self.catching_up = False
+        self.ended = False  # the room is no more, though the log may have what was not passed on
+        self.refused = 0  # subscriptions in a row that were refused for now
         self.sockets: dict[WebSocket, UUID] = {}  # socket → its user
         self.joiners: dict[WebSocket, Joiner] = {}
         self.pending: dict[WebSocket, Asking] = {}
@@ -90,15 +110,18 @@ class Hub:
 
     async def deliver(self, data: bytes) -> None:
         batch = c.decode_deliveries(data)
+        strange: set[UUID] = set()
         async with self._turn:
             for item in batch.items:
                 match item:
                     case c.Events():
                         entry = self.rooms.get(item.room_id)
-                        if entry is not None:
-                            await self._pass_on(entry, entry.feed.accept(item.first_seq, item.frames))
-                            if entry.feed.wanted is not None:
-                                self._catch_up(item.room_id, entry)
+                        if entry is None:
+                            strange.add(item.room_id)
+                            continue
+                        await self._pass_on(entry, entry.feed.accept(item.first_seq, item.frames))
+                        if entry.feed.wanted is not None:
+                            self._catch_up(item.room_id, entry)
                     case c.Answer() | c.Refusal():
                         self.links.answered(item)
                     case c.Subscribed():
@@ -113,14 +136,16 @@ class Hub:
                         self._presence_changed(item)
                     case c.Lagged():
                         self._resubscribe([room for room in self.rooms if self.links.router.owner(room) == batch.shard])
+        for room_id in strange - self.rooms.keys():
+            # The shard never got to know that nobody follows the room any more.
+            self.links.send(c.Unsubscribe(room_id), room_id)
 
     async def _pass_on(self, entry: RoomEntry, frames: Sequence[bytes]) -> None:
         if not frames:
             return
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         for joiner in entry.joiners.values():
-            joiner.buffered.append(data)
-            joiner.size += len(data)
+            joiner.hold(data)
         metrics.DELIVERED_FRAMES.inc(len(frames) * len(entry.sockets))
         now = asyncio.get_running_loop().time
         until = now() + SLICE_S
@@ -136,8 +161,10 @@ class Hub:
 
     def _subscribed(self, item: c.Subscribed) -> None:
         entry = self.rooms.get(item.room_id)
-        if entry is not None and entry.feed.subscribed(item.seq):
-            self._catch_up(item.room_id, entry)
+        if entry is not None:
+            entry.refused = 0
+            if entry.feed.subscribed(item.seq):
+                self._catch_up(item.room_id, entry)
         self.links.answered(item)
 
     def _transient(self, room_id: UUID, frame: bytes, but: UUID | None) -> None:
@@ -209,7 +236,8 @@ class Hub:
             if not isinstance(answer, VezaError) or self.rooms.get(room_id) is not entry:
                 return
             if answer.code == "room_not_found":
-                self._member_gone(room_id, None)
+                entry.ended = True
+                self._catch_up(room_id, entry)
             else:
                 self._tasks.start(self._subscribe_later(room_id, entry), "subscribe")
 
@@ -217,7 +245,8 @@ class Hub:
             self.links.request(lambda ref: c.Subscribe(ref, room_id), room_id, handle)
 
     async def _subscribe_later(self, room_id: UUID, entry: RoomEntry) -> None:
-        await asyncio.sleep(RETRY_S)
+        attempt, entry.refused = entry.refused, entry.refused + 1
+        await asyncio.sleep(_pause(attempt, LONGEST_RETRY_S))
         if self.rooms.get(room_id) is entry:
             self._subscribe(room_id, entry)
 
@@ -229,19 +258,25 @@ class Hub:
     async def _read_missing(self, room_id: UUID, entry: RoomEntry) -> None:
         """Read what the feed lacks from the log and pass it on, page by page."""
         feed = entry.feed
+        fruitless = 0
         try:
-            while feed.wanted is not None and self.rooms.get(room_id) is entry:
+            while (feed.wanted is not None or entry.ended) and self.rooms.get(room_id) is entry:
                 start = feed.last_seq or 0
                 try:
                     events = await room_log.read_after(self._pool, room_id, start, CATCH_UP_EVENTS)
-                except UNREACHABLE as error:
+                except (*UNREACHABLE, asyncpg.PostgresError) as error:
                     log.warning("catch-up waits", extra={"reason": type(error).__name__})
-                    await asyncio.sleep(RETRY_S)
-                    continue
-                async with self._turn:
+                    events = None
+                if events:
+                    fruitless = 0
                     await self._pass_on_page(room_id, entry, start, events)
-                if not events:
-                    await asyncio.sleep(RETRY_S)
+                elif events is not None and entry.ended:
+                    feed.end()
+                    self._member_gone(room_id, None)
+                    break
+                else:
+                    await asyncio.sleep(_pause(fruitless, LONGEST_CATCH_UP_S))
+                    fruitless += 1
         finally:
             entry.catching_up = False
         waiting, entry.waiting = entry.waiting, []
@@ -252,15 +287,18 @@ class Hub:
         """Pass on events of the log after `start`, and what was held behind them. What a shard would have said of a
         removal may have died with it: whoever left gets nothing after that.
         """
-        frames = entry.feed.caught_up(start + 1, [protocol.frame(wire(event)) for event in events])
-        passed = 0
-        for count, event in enumerate(events, 1):
-            if event.kind in (EventKind.MEMBER_LEFT, EventKind.ROOM_DELETED):
-                await self._pass_on(entry, frames[passed:count])
-                passed = count
-                left = event.kind is EventKind.MEMBER_LEFT
-                self._member_gone(room_id, UUID(event.body["user_id"]) if left else None)
-        await self._pass_on(entry, frames[passed:])
+        async with self._turn:
+            if entry.ended:
+                entry.feed.want_rest()
+            frames = entry.feed.caught_up(start + 1, [protocol.frame(wire(event)) for event in events])
+            passed = 0
+            for count, event in enumerate(events, 1):
+                if event.kind in (EventKind.MEMBER_LEFT, EventKind.ROOM_DELETED):
+                    await self._pass_on(entry, frames[passed:count])
+                    passed = count
+                    left = event.kind is EventKind.MEMBER_LEFT
+                    self._member_gone(room_id, UUID(event.body["user_id"]) if left else None)
+            await self._pass_on(entry, frames[passed:])
 
     # -- users -----------------------------------------------------------------------------------------------
 
@@ -293,3 +331,8 @@ class Hub:
     def close_where(self, unwanted: Callable[[WebSocket], bool], code: CloseCode, reason: str) -> None:
         for socket in [s for sockets in self.users.values() for s in sockets if unwanted(s)]:
             socket.close(code, reason)
+
+
+def _pause(attempt: int, longest: float) -> float:
+    chance = random.random()  # noqa: S311 - spreads load
+    return backoff(attempt, chance, first=RETRY_S, longest=longest)

@@ -1,5 +1,6 @@
 """`Idempotency-Key`: a retried POST gets the first answer instead of doing the work again."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
@@ -24,6 +25,19 @@ def once(perform: Perform) -> Perform:
         key = idempotency_key(ctx)
         if key is None:
             return await perform(ctx, segments)
+        # Who hangs up or is timed out cancels the request. The work is finished and its answer kept all the same:
+        # half of it may be done, and the retry must find the outcome, not a key that nobody will ever answer.
+        work = ctx.services.work.start(to_the_end(ctx, segments, key), "idempotent request")
+        return await asyncio.shield(work)
+
+    async def to_the_end(ctx: Context, segments: dict[str, str], key: str) -> HTTPResponse | None:
+        try:
+            return await answer(ctx, segments, key)
+        except Exception as error:
+            # Answered here, because there may be nobody left to raise it to.
+            return error_response(ctx.request, error)
+
+    async def answer(ctx: Context, segments: dict[str, str], key: str) -> HTTPResponse | None:
         pool, user_id, request = ctx.services.pool, ctx.principal.user_id, ctx.request
         print_ = idempotency.fingerprint(request.method, request.path, request.body)
         stored = await idempotency.begin(pool, user_id, key, print_)

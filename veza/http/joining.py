@@ -1,33 +1,44 @@
 """Joining a room with nothing missed: the page of earlier events, then, in one step, the live ones."""
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from veza.actors.tasks import TaskSet
 from veza.errors import InvalidArgument, Unauthenticated, Unavailable, VezaError
-from veza.http.hub import JOINER_BYTES, Asking, Hub, Joiner, RoomEntry
+from veza.http.hub import Asking, Hub, Joiner, RoomEntry
 from veza.http.session import Session
 from veza.realtime import commands as c
 from veza.realtime import protocol as p
 from veza.realtime.events import wire
 from veza.storage import room_log
-from veza.storage.database import UNREACHABLE
+
+# A page ends here: clients take frames of 1 MiB by default, and a slow one must get it through before its time-outs.
+PAGE_BYTES = 256 * 1024
+# Read first, to see how large the room's events are.
+SAMPLE_EVENTS = 50
+
+
+class Page(NamedTuple):
+    """Events as a JSON list, up to `last_seq`."""
+
+    events: msgspec.Raw
+    last_seq: int
 
 
 class Pages:
-    """Pages of the log as JSON. Equal reads at the same time are one read: 5,000 sockets that reconnect to a room
-    ask for the same page.
+    """Pages of the log, of at most PAGE_BYTES or one event. Equal reads at the same time are one read: 5,000 sockets
+    that reconnect to a room ask for the same page.
     """
 
     def __init__(self, pool: Any, tasks: TaskSet) -> None:
         self._pool = pool
         self._tasks = tasks
-        self._reading: dict[tuple[UUID, int, int], asyncio.Task[msgspec.Raw]] = {}
+        self._reading: dict[tuple[UUID, int, int], asyncio.Task[Page]] = {}
 
-    async def read(self, room_id: UUID, after: int, limit: int) -> msgspec.Raw:
+    async def read(self, room_id: UUID, after: int, limit: int) -> Page:
         key = (room_id, after, limit)
         reading = self._reading.get(key)
         if reading is None:
@@ -35,12 +46,27 @@ class Pages:
             reading.add_done_callback(lambda _: self._reading.pop(key, None))
         return await asyncio.shield(reading)
 
-    async def _read(self, room_id: UUID, after: int, limit: int) -> msgspec.Raw:
-        try:
-            events = await room_log.read_after(self._pool, room_id, after, limit)
-        except UNREACHABLE as error:
-            raise Unavailable() from error
-        return msgspec.Raw(p.json([wire(event) for event in events]))
+    async def _read(self, room_id: UUID, after: int, limit: int) -> Page:
+        shown: list[bytes] = []
+        size, last_seq, wanted = 0, after, min(limit, SAMPLE_EVENTS)
+        while wanted:
+            events = await room_log.read_after(self._pool, room_id, last_seq, wanted)
+            for event in events:
+                encoded = p.json(wire(event))
+                if shown and size + len(encoded) > PAGE_BYTES:
+                    return _page(shown, last_seq)
+                shown.append(encoded)
+                size += len(encoded)
+                last_seq = event.seq
+            if len(events) < wanted:
+                break
+            # What should still fit; reading more would be for nothing.
+            wanted = min(limit - len(shown), 1 + max(0, PAGE_BYTES - size) * len(shown) // size)
+        return _page(shown, last_seq)
+
+
+def _page(shown: list[bytes], last_seq: int) -> Page:
+    return Page(msgspec.Raw(b"[%b]" % b",".join(shown)), last_seq)
 
 
 class Joining:
@@ -104,8 +130,9 @@ class Joining:
             self._start_page(session, command, entry, last_seq, head)
 
     def _start_page(self, session: Session, command: p.JoinRoom, entry: RoomEntry, last_seq: int, head: int) -> None:
-        # A socket that is in the room already must not see live events ahead of its page.
+        # A socket that is in the room already must not see live events ahead of its page; an older page is overtaken.
         entry.sockets.pop(session.socket, None)
+        entry.joiners.pop(session.socket, None)
         more = head - last_seq > p.PAGE_EVENTS
         joiner = Joiner(session.person.id if session.person else UUID(int=0))
         if not more:
@@ -119,38 +146,40 @@ class Joining:
         last_seq, limit, head = span
         socket = session.socket
         try:
-            events = await self._pages.read(command.room_id, last_seq, limit)
-        except VezaError as error:
-            entry.joiners.pop(socket, None)
-            session.refuse(command.id, error)
-        else:
-            if last_seq + limit < head:
-                self._reply(session, command, head, events, has_more=True)
-            elif entry.joiners.get(socket) is not joiner:
+            async with session.reading():
+                page = await self._pages.read(command.room_id, last_seq, limit)
+                await socket.caught_up()
+            if last_seq + limit == head and entry.joiners.get(socket) is not joiner:
                 # It left, was removed, or asked again meanwhile.
-                session.refuse(command.id, _overtaken())
-            else:
-                self._switch(session, command, entry, joiner, (events, head))
-        self._hub.release(command.room_id, entry)
+                raise _overtaken()  # noqa: TRY301 - answered as any other failure
+            self._show(session, command, entry, joiner, (page, head))
+        except Exception as error:  # the edge: every error becomes an answer here
+            session.fail(command.id, error)
+        finally:
+            if entry.joiners.get(socket) is joiner:
+                del entry.joiners[socket]
+            self._hub.release(command.room_id, entry)
 
-    def _switch(
-        self, session: Session, command: p.JoinRoom, entry: RoomEntry, joiner: Joiner, page: tuple[msgspec.Raw, int]
+    def _show(
+        self, session: Session, command: p.JoinRoom, entry: RoomEntry, joiner: Joiner, shown: tuple[Page, int]
     ) -> None:
-        """From replay to live without a gap: the page, what came while it was read, and then everything."""
-        events, head = page
-        del entry.joiners[session.socket]
+        """Answer with the page. From the last one to live without a gap: the page, what came while it was read, and
+        then everything.
+        """
+        page, head = shown
+        if page.last_seq < head or joiner.overflown:
+            self._reply(session, command, head, page.events, has_more=True)
+            return
         if session.socket.closing:
             return
-        if joiner.size > JOINER_BYTES:
-            self._reply(session, command, head, events, has_more=True)
-            return
         self._enter(session, command.room_id, entry)
-        self._reply(session, command, head, events, has_more=False)
+        self._reply(session, command, head, page.events, has_more=False)
         if joiner.buffered:
             session.socket.send(b"".join(joiner.buffered))
 
     @staticmethod
     def _enter(session: Session, room_id: UUID, entry: RoomEntry) -> None:
+        entry.joiners.pop(session.socket, None)
         if session.person is not None:
             entry.sockets[session.socket] = session.person.id
         if room_id not in session.rooms:

@@ -10,7 +10,7 @@ import msgspec
 
 from veza import errors
 from veza.actors.mailbox import Outbox
-from veza.actors.refs import ActorGone, ShardRef, SupervisorRef
+from veza.actors.refs import ActorGone, ActorUnreachable, ShardRef, SupervisorRef
 from veza.actors.tasks import TaskSet
 from veza.errors import Unavailable, VezaError
 from veza.realtime import commands as c
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 # A command that no shard answered for this long is given up; a failover takes a tenth of it.
 PATIENCE_S = 10.0
 ASK_AGAIN_S = 0.05
+MAP_TIMEOUT_S = 1.0
 SWEEP_S = 0.5
 
 AnswerHandler = Callable[[c.Answer | c.Subscribed | VezaError], None]
@@ -101,7 +102,8 @@ class ShardLinks:
             # An empty batch introduces this gateway.
             await send([])
             await outbox.run()
-        except ActorGone:
+        except (ActorGone, ActorUnreachable):
+            # What was in flight may be lost either way; all that waits for an answer is sent again.
             self._outboxes.pop(shard, None)
             self.router.shard_lost(shard)
             self._ask_for_map()
@@ -136,9 +138,13 @@ class ShardLinks:
         while not self.router.complete:
             await asyncio.sleep(ASK_AGAIN_S)
             try:
-                partitions = await self._supervisor.partition_map()
+                async with asyncio.timeout(MAP_TIMEOUT_S):
+                    partitions = await self._supervisor.partition_map()
             except ActorGone:
+                # Another one takes its place, under the same name.
                 self._supervisor = SupervisorRef()
+            except (ActorUnreachable, TimeoutError):
+                continue
             else:
                 self.set_map(partitions)
 

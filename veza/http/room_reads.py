@@ -1,17 +1,23 @@
 """Reads of rooms that go straight to PostgreSQL, for REST and sockets alike."""
 
+import asyncio
+import logging
 from collections import defaultdict
 from typing import Any
 from uuid import UUID
 
-from veza.errors import InvalidArgument
+from veza.errors import InvalidArgument, VezaError
 from veza.http.links import ShardLinks
 from veza.realtime import commands as c
 from veza.realtime import protocol as p
 from veza.realtime.events import wire
 from veza.storage import room_log, rooms
 
+log = logging.getLogger(__name__)
+
 NEWEST = 2**62
+# A healthy shard answers in milliseconds, and a read must not wait for one that is being replaced.
+PRESENCE_S = 0.5
 
 
 class RoomReads:
@@ -49,7 +55,7 @@ class RoomReads:
                 {
                     "user": member.user,
                     "role": member.role,
-                    "presence": presence.get(member.user.id, "offline"),
+                    "presence": presence[member.user.id],
                     "last_read_seq": member.last_read_seq,
                 }
                 for member in members
@@ -57,15 +63,30 @@ class RoomReads:
         }
 
     async def presence(self, user_ids: list[UUID]) -> dict[UUID, str]:
-        """What others may see of these users, asked of the shards that own them."""
-        by_owner: dict[str | None, list[UUID]] = defaultdict(list)
-        for user_id in user_ids:
-            by_owner[self._links.router.owner(user_id)].append(user_id)
-        found: dict[UUID, str] = {}
-        for group in by_owner.values():
-            statuses = await self._links.ask(lambda ref, group=group: c.GetPresence(ref, group), group[0])  # type: ignore[misc]
-            found.update(zip(group, statuses, strict=True))
+        """What others may see of these users, asked of the shards that own them.
+
+        Never fails and takes at most PRESENCE_S: whose shard cannot say counts as offline, for what was asked or done
+        besides stands without it.
+        """
+        found = dict.fromkeys(user_ids, "offline")
+        by_owner: dict[str, list[UUID]] = defaultdict(list)
+        for user_id in found:
+            owner = self._links.router.owner(user_id)
+            if owner is not None:
+                by_owner[owner].append(user_id)
+        for statuses in await asyncio.gather(*map(self._ask_presence, by_owner.values())):
+            found.update(statuses)
         return found
+
+    async def _ask_presence(self, group: list[UUID]) -> dict[UUID, str]:
+        """What one shard says of users that it owns; nothing when it says nothing in time."""
+        try:
+            async with asyncio.timeout(PRESENCE_S):
+                statuses = await self._links.ask(lambda ref: c.GetPresence(ref, group), group[0])
+        except (VezaError, TimeoutError) as error:
+            log.warning("presence unknown", extra={"users": len(group), "reason": type(error).__name__})
+            return {}
+        return dict(zip(group, statuses, strict=True))
 
 
 def message(shown: dict[str, Any]) -> dict[str, Any]:

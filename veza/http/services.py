@@ -3,26 +3,32 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from veza.actors.tasks import TaskSet
 from veza.config import Settings
 from veza.http.health import Health
 from veza.storage.passwords import Passwords
 
 if TYPE_CHECKING:
+    import redis.asyncio
+
     from veza.http.auth import Authenticator
+    from veza.http.gateway import RoomCommands
+    from veza.storage.objects import ObjectStore
 
 
 @dataclass(kw_only=True, slots=True)
 class Services:
-    """`pool` is an asyncpg pool; `cache` a `redis.asyncio` client; `objects` the object store.
+    """`pool` is an asyncpg pool. `cache` and `objects` are None where none is configured, and until they are opened.
 
-    The last two are None where none is configured.
+    `rooms` is set by a gateway that serves rooms. `work` is what requests began and must finish without their clients.
     """
 
     settings: Settings
     pool: Any
     authenticator: "Authenticator"
     passwords: Passwords = field(default_factory=Passwords)
-    rooms: Any = None
-    cache: Any = None
-    objects: Any = None
+    rooms: "RoomCommands" = field(init=False, repr=False, compare=False)
+    cache: "redis.asyncio.Redis | None" = None
+    objects: "ObjectStore | None" = None
+    work: TaskSet = field(default_factory=lambda: TaskSet("requests"))
     health: Health = field(default_factory=Health)

@@ -1,10 +1,15 @@
 """What one socket may do: the `veza.v1` commands, from a parsed frame to its one reply."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from veza.errors import InvalidArgument, InvalidFrame, RateLimited, Unauthenticated, Unavailable, VezaError
+from veza.http.errors import translate
+from veza.http.limits import ReadTurns
 from veza.http.websocket import WebSocket
 from veza.ids import new_id
 from veza.realtime import commands as c
@@ -13,15 +18,21 @@ from veza.realtime.events import Person
 from veza.realtime.frames import CloseCode
 from veza.realtime.principal import Principal
 from veza.realtime.rate_limit import TokenBucket
-from veza.storage.database import UNREACHABLE
 
 if TYPE_CHECKING:
     from veza.http.sockets import Sockets
+
+log = logging.getLogger(__name__)
 
 EMPTY = b"{}"
 # Far above what a client needs that joins hundreds of rooms after a reconnect, far below what would hurt.
 COMMANDS_PER_MINUTE = 3000
 COMMAND_BURST = 500
+# Of what is refused at once; beyond, the socket is closed. A client that waits as it is told never comes near.
+REFUSALS_PER_MINUTE = 300
+REFUSAL_BURST = 100
+# How long a socket that must go waits for the answers to what it sent.
+LEAVE_S = 1.0
 
 
 class Session:
@@ -32,8 +43,11 @@ class Session:
         "bad_frames",
         "commands",
         "idle",
+        "leaving",
         "person",
         "principal",
+        "reads",
+        "refusals",
         "rooms",
         "socket",
         "sockets",
@@ -49,10 +63,13 @@ class Session:
         self.rooms: tuple[UUID, ...] = ()
         self.bad_frames = 0  # in a row
         self.commands: TokenBucket | None = None  # set by the first command
+        self.refusals: TokenBucket | None = None  # set by the first refusal
+        self.reads: ReadTurns | None = None  # set by the first read
         self.active_at = now
         self.idle = False  # nothing came for so long that it is shown as away
         self.status = "online"  # what the user chose
         self.unanswered = 0  # commands that are at their shards
+        self.leaving = False  # told to come back elsewhere: nothing new is begun
 
     # -- frames ----------------------------------------------------------------------------------------------
 
@@ -63,15 +80,34 @@ class Session:
         except p.CommandError as error:
             self.refuse(error.command_id, error.error)
             if isinstance(error.error, InvalidFrame):
-                self.bad_frame()
+                self._bad_frame()
+            self._count_refusal(now)
             return
         self.bad_frames = 0
+        if self.leaving:
+            self.refuse(command.id, Unavailable("This server is going away."))
+            return
         try:
             if not isinstance(command, p.SendMessage):
                 self._spend_command(now)
             self._handle(command, now)
-        except VezaError as error:
-            self.refuse(command.id, error)
+        except Exception as error:
+            self.fail(command.id, error)
+            self._count_refusal(now)
+
+    def receive_binary(self, now: float) -> None:
+        self.refuse(None, InvalidFrame("Frames are text."))
+        self._bad_frame()
+        self._count_refusal(now)
+
+    def receive_control(self, now: float) -> bool:
+        """A WebSocket ping or pong; False when it was one too many."""
+        try:
+            self._spend_command(now)
+        except RateLimited:
+            self._count_refusal(now)
+            return False
+        return True
 
     def _spend_command(self, now: float) -> None:
         """Raises RateLimited for a flood; messages have a limit of their own."""
@@ -81,10 +117,17 @@ class Session:
         if wait:
             raise RateLimited("Too many commands.", wait)
 
-    def bad_frame(self) -> None:
+    def _bad_frame(self) -> None:
         self.bad_frames += 1
         if self.bad_frames >= p.BAD_FRAMES_IN_A_ROW:
             self.socket.close(CloseCode.ABUSE, "too many bad frames")
+
+    def _count_refusal(self, now: float) -> None:
+        """A refusal costs as much as a command: whoever does not heed them is closed."""
+        if self.refusals is None:
+            self.refusals = TokenBucket(REFUSALS_PER_MINUTE, REFUSAL_BURST, now)
+        if self.refusals.take(now):
+            self.socket.close(CloseCode.ABUSE, "too many refused commands")
 
     def _handle(self, command: p.ClientCommand, now: float) -> None:
         match command:
@@ -137,6 +180,13 @@ class Session:
     def refuse(self, command_id: str | None, error: VezaError) -> None:
         self.socket.send(p.error_frame(command_id, error))
 
+    def fail(self, command_id: str | None, error: Exception) -> None:
+        """Answer with what went wrong; what is no error of ours and no outage is logged with its traceback."""
+        known = translate(error)
+        if known is not error and known.code == VezaError.code:
+            log.error("command failed", exc_info=error)
+        self.refuse(command_id, known)
+
     def _forward(self, command_id: str | None, room_id: UUID, make: Callable[[int], c.ShardCommand]) -> None:
         """Hand a command to the room's shard and its answer to the client."""
 
@@ -146,6 +196,8 @@ class Session:
                 self.refuse(command_id, answer)
             elif isinstance(answer, c.Answer):
                 self.reply(command_id, answer.data)
+            if self.leaving and not self.unanswered:
+                self._close_leaving()
 
         self.unanswered += 1
         self.sockets.hub.links.request(make, room_id, handle)
@@ -156,28 +208,46 @@ class Session:
         async def answer() -> None:
             try:
                 self.reply(command_id, p.json(await work))
-            except VezaError as error:
-                self.refuse(command_id, error)
-            except UNREACHABLE:
-                self.refuse(command_id, Unavailable())
+            except Exception as error:  # the edge: every error becomes an answer here
+                self.fail(command_id, error)
 
         self.sockets.tasks.start(answer(), "command")
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """A read of the database, when it is this socket's turn and the peer takes what it is sent.
+
+        Raises RateLimited when too many wait, Unavailable when the socket closed meanwhile.
+        """
+        if self.reads is None:
+            self.reads = ReadTurns()
+        async with self.reads.turn():
+            await self.socket.caught_up()
+            if self.socket.closing:
+                raise Unavailable("The socket closed.")
+            yield
+
     async def _read(self, room_id: UUID, read: Callable[[], Awaitable[Any]]) -> Any:
         """A read of the database, behind what this socket has sent to the room."""
-        if self.unanswered:
-            await self.sockets.hub.links.settled(room_id)
-        return await read()
+        async with self.reading():
+            if self.unanswered:
+                await self.sockets.hub.links.settled(room_id)
+            return await read()
 
     # -- commands --------------------------------------------------------------------------------------------
 
     async def _authenticate(self, token: str) -> dict[str, Any]:
-        if self.principal is not None:
-            raise InvalidArgument("This socket is authenticated already.")
+        self._check_unknown()
         principal = await self.sockets.authenticator.chat(token)
+        # Another of these may have been faster.
+        self._check_unknown()
         if not self.socket.closing:
             self.sockets.admit(self, principal)
         return {}
+
+    def _check_unknown(self) -> None:
+        if self.principal is not None:
+            raise InvalidArgument("This socket is authenticated already.")
 
     def identified(self, principal: Principal) -> None:
         self.principal = principal
@@ -196,3 +266,17 @@ class Session:
             room_id,
             lambda ref: c.Post(ref, room_id, new_id(), sender, content, client_msg_id, parent_id),
         )
+
+    # -- leaving ---------------------------------------------------------------------------------------------
+
+    def leave(self, after_ms: int) -> None:
+        """Tell the client to come back elsewhere, and close once what it sent is answered, or after LEAVE_S."""
+        self.socket.send(p.frame({"type": "reconnect", "after_ms": after_ms}))
+        self.leaving = True
+        if self.unanswered:
+            asyncio.get_running_loop().call_later(LEAVE_S, self._close_leaving)
+        else:
+            self._close_leaving()
+
+    def _close_leaving(self) -> None:
+        self.socket.close(CloseCode.GOING_AWAY, "server going away")

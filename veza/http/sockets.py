@@ -1,7 +1,6 @@
 """All WebSockets of a gateway: how one comes to be, is kept alive, and ends."""
 
 import asyncio
-import logging
 import random
 from collections import deque
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from sanic.response import HTTPResponse
 from veza import metrics
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
-from veza.errors import InvalidFrame, RateLimited, Unavailable
+from veza.errors import RateLimited, Unavailable
 from veza.http.auth import Authenticator
 from veza.http.dispatch import credential
 from veza.http.hub import Hub
@@ -22,7 +21,7 @@ from veza.http.limits import MessageLimits
 from veza.http.request import Request
 from veza.http.responses import error_response
 from veza.http.room_reads import RoomReads
-from veza.http.session import Session
+from veza.http.session import LEAVE_S, Session
 from veza.http.upgrade import check_upgrade, hand_over
 from veza.http.websocket import WebSocket
 from veza.realtime import frames
@@ -30,8 +29,6 @@ from veza.realtime import protocol as p
 from veza.realtime.frames import CloseCode
 from veza.realtime.principal import Principal
 from veza.storage.control_log import ControlEvent, ControlKind
-
-log = logging.getLogger(__name__)
 
 AWAY_S = 300.0
 SWEEP_S = 1.0
@@ -147,8 +144,11 @@ class Sockets:
     def binary(self, socket: WebSocket) -> None:
         session = socket.session
         if isinstance(session, Session):
-            session.refuse(None, InvalidFrame("Frames are text."))
-            session.bad_frame()
+            session.receive_binary(self._now())
+
+    def control(self, socket: WebSocket) -> bool:
+        session = socket.session
+        return isinstance(session, Session) and session.receive_control(self._now())
 
     def lagging(self, socket: WebSocket) -> None:
         self._lagging.add(socket)
@@ -188,10 +188,10 @@ class Sockets:
         """Ping one slot; what did not answer since its last ping is gone."""
         self._slot = (self._slot + 1) % p.HEARTBEAT_S
         for socket in list(self._wheel[self._slot]):
-            if not socket.alive:
+            # One with a backlog is watched by what it takes of it.
+            if not socket.alive and socket.lagging_since is None:
                 socket.close(CloseCode.GOING_AWAY, "no answer to pings")
                 continue
-            socket.alive = False
             socket.ping()
             session = socket.session
             if isinstance(session, Session) and not session.idle and now - session.active_at > AWAY_S:
@@ -227,7 +227,7 @@ class Sockets:
                 session.identified(still)
 
     async def drain(self) -> None:
-        """Tell every socket to come back elsewhere, in batches, and close it."""
+        """Tell every socket to come back elsewhere, in batches; return when all are closed."""
         self._draining = True
         sockets = list(self._open)
         random.shuffle(sockets)
@@ -235,9 +235,11 @@ class Sockets:
         for batch in batches:
             for socket in batch:
                 after_ms = random.randint(200, 200 + int(DRAIN_SPREAD_S * 1000))  # noqa: S311 - spreads load
-                socket.send(p.frame({"type": "reconnect", "after_ms": after_ms}))
-                socket.close(CloseCode.GOING_AWAY, "server going away")
+                if isinstance(socket.session, Session):
+                    socket.session.leave(after_ms)
             await asyncio.sleep(min(0.1, DRAIN_SPREAD_S / max(1, len(batches))))
+        if not all(socket.closing for socket in sockets):
+            await asyncio.sleep(LEAVE_S)
 
 
 def _principal(socket: WebSocket, field: str) -> object:

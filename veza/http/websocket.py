@@ -4,6 +4,7 @@ It takes the connection over from Sanic after the upgrade, so that an idle socke
 """
 
 import asyncio
+from collections.abc import Iterator
 from typing import Protocol
 
 from veza import metrics
@@ -12,9 +13,13 @@ from veza.realtime.frames import CloseCode, FrameError, FrameReader, Opcode
 
 # Above this the transport reports that the peer reads too slowly; until then a write costs no check.
 HIGH_WATER = 64 * 1024
-# A backlog as large, or as old, closes the socket (protocol, rule 6).
+# A backlog as large, or one of which nothing was taken for so long, closes the socket (protocol, rule 6).
 BACKLOG_BYTES = 1024 * 1024
 BACKLOG_S = 10.0
+# What one socket may have handled before the loop sees to the others.
+TURN_FRAMES = 64
+# A read this large has more behind it, and uvloop would read that in the same turn.
+TURN_BYTES = 64 * 1024
 # How long the peer has to answer a close before the connection is cut.
 CLOSE_S = 2.0
 
@@ -24,6 +29,10 @@ class Receiver(Protocol):
 
     def text(self, socket: "WebSocket", payload: bytes) -> None: ...
     def binary(self, socket: "WebSocket") -> None: ...
+    def control(self, socket: "WebSocket") -> bool:
+        """A ping or a pong came; False when it was one too many."""
+        ...
+
     def lagging(self, socket: "WebSocket") -> None: ...
     def closed(self, socket: "WebSocket") -> None: ...
 
@@ -33,9 +42,11 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
+        "_backlog",
         "_closing",
         "_reader",
         "_receiver",
+        "_resumed",
         "_transport",
         "alive",
         "lagging_since",
@@ -48,8 +59,10 @@ class WebSocket(asyncio.Protocol):
         self._receiver = receiver
         self._reader: FrameReader | None = FrameReader()
         self._closing = False
+        self._backlog = 0  # unsent bytes when last looked at, while the peer does not keep up
+        self._resumed: asyncio.Event | None = None  # made by the first who waits for it
         self.alive = True
-        self.lagging_since: float | None = None  # since when the peer has not kept up
+        self.lagging_since: float | None = None  # since when the peer has taken nothing of a backlog
         self.session: object | None = None  # what the receiver keeps here
         self.write = transport.write
         transport.set_write_buffer_limits(high=HIGH_WATER)
@@ -60,13 +73,30 @@ class WebSocket(asyncio.Protocol):
         """Write finished frames, unless the socket is closing or its backlog is too large (then it closes)."""
         if self._closing:
             return
-        if self.lagging_since is not None and self._transport.get_write_buffer_size() + len(data) > BACKLOG_BYTES:
-            self.close(CloseCode.SLOW_CONSUMER, "too slow")
-            return
+        if self.lagging_since is not None:
+            if self._transport.get_write_buffer_size() + len(data) > BACKLOG_BYTES:
+                self.close(CloseCode.SLOW_CONSUMER, "too slow")
+                return
+            self._backlog += len(data)
         self.write(data)
 
     def ping(self) -> None:
-        self.send(_PING)
+        """Ask for a sign of life; not of a peer that has a backlog, for behind it a ping says nothing."""
+        if not self._closing and self.lagging_since is None:
+            self.alive = False
+            self.write(_PING)
+
+    async def caught_up(self) -> None:
+        """Wait until the peer keeps up, or the socket closes."""
+        while self.lagging_since is not None and not self._closing:
+            if self._resumed is None:
+                self._resumed = asyncio.Event()
+            self._resumed.clear()
+            await self._resumed.wait()
+
+    def _resume_waiting(self) -> None:
+        if self._resumed is not None:
+            self._resumed.set()
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Send a close frame, then close; the peer gets what was written before, if it reads it soon."""
@@ -74,6 +104,7 @@ class WebSocket(asyncio.Protocol):
             return
         self._closing = True
         self._reader = None
+        self._resume_waiting()
         metrics.SOCKETS_CLOSED.labels(str(int(code))).inc()
         self.write(frames.encode_close(code, reason))
         # Only our half ends now. What still comes is read and dropped until the peer ends its own: bytes left unread
@@ -86,41 +117,66 @@ class WebSocket(asyncio.Protocol):
         return self._closing
 
     def overdue(self, now: float) -> bool:
-        """Whether the backlog is too old."""
-        return self.lagging_since is not None and now - self.lagging_since > BACKLOG_S
+        """Whether the peer has taken nothing of its backlog for too long; asked now and then."""
+        if self.lagging_since is None:
+            return False
+        size = self._transport.get_write_buffer_size()
+        if size < self._backlog:
+            self.lagging_since = now
+        self._backlog = size
+        return now - self.lagging_since > BACKLOG_S
 
     # -- asyncio.Protocol ------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         self.alive = True
-        reader = self._reader
-        if reader is None:
-            return
+        if self._reader is not None:
+            self._handle(self._reader.feed(data), more=len(data) >= TURN_BYTES)
+
+    def _handle(self, messages: Iterator[tuple[Opcode, bytes]], *, more: bool) -> None:
+        """One turn's share of what was read; the rest, and what is read next, wait for another turn."""
         try:
-            for opcode, payload in reader.feed(data):
+            for count, (opcode, payload) in enumerate(messages, 1):
                 if opcode is Opcode.TEXT:
                     self._receiver.text(self, payload)
                 elif opcode is Opcode.BINARY:
                     self._receiver.binary(self)
-                elif opcode is Opcode.PING:
-                    self.send(frames.encode(payload, Opcode.PONG))
                 elif opcode is Opcode.CLOSE:
                     self.close(CloseCode.NORMAL)
+                elif self._receiver.control(self) and opcode is Opcode.PING:
+                    self.send(frames.encode(payload, Opcode.PONG))
                 if self._closing:
                     return
+                if count == TURN_FRAMES:
+                    more = True
+                    break
         except FrameError as error:
             self.close(error.code, error.reason)
+            return
+        if more and not self._transport.is_closing():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._next_turn, messages)
+
+    def _next_turn(self, messages: Iterator[tuple[Opcode, bytes]]) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        if self._reader is not None:
+            self._handle(messages, more=False)
 
     def pause_writing(self) -> None:
         self.lagging_since = asyncio.get_running_loop().time()
+        self._backlog = self._transport.get_write_buffer_size()
         self._receiver.lagging(self)
 
     def resume_writing(self) -> None:
+        self.alive = True  # reading is as good as answering
         self.lagging_since = None
+        self._resume_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a reset is as good as a close
         self._closing = True
         self._reader = None
+        self._resume_waiting()
         self._receiver.closed(self)
 
 

@@ -67,6 +67,15 @@ class RoomFeed:
                 passed.extend(self.accept(start, held))
         return passed
 
+    def want_rest(self) -> None:
+        """The room has ended, and nobody says at which seq: whatever the log still has is wanted."""
+        self._want((self.last_seq or 0) + 1)
+
+    def end(self) -> None:
+        """The log has no more."""
+        self.wanted = None
+        self._held = []
+
     def _want(self, seq: int) -> bool:
         already = self.wanted is not None
         self.wanted = max(seq, self.wanted or 0)

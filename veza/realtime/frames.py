@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from websockets.speedups import apply_mask
 
 MAX_MESSAGE_BYTES = 65_536
+# Empty fragments add nothing to a message's size, yet each costs the time of a frame.
+MAX_FRAGMENTS = 1024
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
 
@@ -82,12 +84,13 @@ class FrameReader:
     FrameError on the first violation, after everything before it was yielded.
     """
 
-    __slots__ = ("_buffer", "_partial", "_partial_opcode")
+    __slots__ = ("_buffer", "_fragments", "_partial", "_partial_opcode")
 
     def __init__(self) -> None:
         self._buffer: bytes | None = None
         self._partial: bytearray | None = None  # set between the first and the last fragment of a message
         self._partial_opcode = Opcode.TEXT
+        self._fragments = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
         if self._buffer is not None:
@@ -132,12 +135,13 @@ class FrameReader:
                 raise FrameError(CloseCode.PROTOCOL_ERROR, "a new message inside another")
             if final:
                 return opcode, payload
-            self._partial, self._partial_opcode = bytearray(payload), opcode
+            self._partial, self._partial_opcode, self._fragments = bytearray(payload), opcode, 1
             return None
         if self._partial is None:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a continuation of nothing")
         self._partial += payload
-        if len(self._partial) > MAX_MESSAGE_BYTES:
+        self._fragments += 1
+        if len(self._partial) > MAX_MESSAGE_BYTES or self._fragments > MAX_FRAGMENTS:
             raise FrameError(CloseCode.TOO_BIG, "message too big")
         if not final:
             return None

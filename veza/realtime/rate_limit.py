@@ -1,4 +1,4 @@
-"""Token buckets. The clock is an argument."""
+"""Token buckets and back-off. The clock and chance are arguments."""
 
 
 class TokenBucket:
@@ -24,3 +24,8 @@ class TokenBucket:
     def full(self, now: float) -> bool:
         """Whether it is as good as new, so that it need not be remembered."""
         return self._tokens + (now - self._updated) * self._per_second >= self._burst
+
+
+def backoff(attempt: int, chance: float, *, first: float, longest: float) -> float:
+    """Seconds before retry number `attempt` (from 0): doubled each time, less up to a half by `chance` in [0, 1)."""
+    return float(min(longest, first * 2 ** min(attempt, 30))) * (1 - chance / 2)

@@ -127,3 +127,16 @@ def test_held_frames_never_repeat(wanted: int, spans: list[tuple[int, int]]) -> 
         passed += feed.caught_up(start, frames(start, start + 4))
     assert passed == frames(1, len(passed))
     assert len(passed) >= wanted
+
+
+def test_the_rest_of_a_room_that_has_ended() -> None:
+    feed = RoomFeed()
+    feed.subscribed(2)
+    feed.want_rest()
+    feed.accept(5, frames(5, 5))
+    assert list(feed.caught_up(3, frames(3, 4))) == frames(3, 5)
+    feed.want_rest()
+    feed.accept(8, frames(8, 8))
+    feed.end()
+    assert feed.wanted is None
+    assert feed.last_seq == 5

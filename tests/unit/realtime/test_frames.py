@@ -221,3 +221,11 @@ def test_garbage_is_refused_as_the_library_refuses_it(garbage: bytes) -> None:
 
 def test_accept_key_is_the_one_of_the_rfc() -> None:
     assert frames.accept_key("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def test_a_message_has_a_limited_number_of_fragments() -> None:
+    middle = masked(Opcode.CONTINUATION, b"", final=False)
+    start, end = masked(Opcode.TEXT, b"x", final=False), masked(Opcode.CONTINUATION, b"")
+    most = start + middle * (frames.MAX_FRAGMENTS - 2) + end
+    assert read(most, most) == [(Opcode.TEXT, b"x")] * 2
+    fails(start + middle * frames.MAX_FRAGMENTS, CloseCode.TOO_BIG)

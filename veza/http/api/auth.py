@@ -6,7 +6,7 @@ from veza.errors import Banned, Conflict, RateLimited, Unauthenticated, Unavaila
 from veza.http.context import Context
 from veza.http.credentials import (
     Credentials,
-    Message,
+    Notice,
     RefreshRequest,
     credentials,
     exchange,
@@ -84,7 +84,7 @@ async def refresh(ctx: Context, body: RefreshRequest | None = None) -> Reply[Cre
 
 
 @resource.post("/auth/logout", auth=Auth.OPTIONAL)
-async def log_out(ctx: Context, body: RefreshRequest | None = None) -> Reply[Message]:
+async def log_out(ctx: Context, body: RefreshRequest | None = None) -> Reply[Notice]:
     """Logout and invalidate the refresh token.
 
     Ends the session of the access token; without one, that of the refresh token in the body or the cookie.
@@ -96,4 +96,4 @@ async def log_out(ctx: Context, body: RefreshRequest | None = None) -> Reply[Mes
     else:
         events = await sessions.revoke_by_token(ctx.services.pool, token) if token else ()
     ctx.services.authenticator.apply(events)
-    return Reply(Message("Logged out"), cookies=[forget_credentials(ctx)])
+    return Reply(Notice("Logged out"), cookies=[forget_credentials(ctx)])

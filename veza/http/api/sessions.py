@@ -8,7 +8,7 @@ from veza.errors import Banned, NotFound
 from veza.http.context import Context
 from veza.http.credentials import (
     Credentials,
-    Message,
+    Notice,
     RefreshRequest,
     credentials,
     current_session,
@@ -60,14 +60,14 @@ async def list_sessions(ctx: Context, query: Paging) -> SessionList:
 
 
 @resource.post("/sessions/logout", errors=(NotFound,))
-async def log_out(ctx: Context, body: SessionLogout | None = None) -> Reply[Message]:
+async def log_out(ctx: Context, body: SessionLogout | None = None) -> Reply[Notice]:
     """End one session, at once, on REST and on open sockets."""
     current = ctx.principal.session_id
     session_id = (body.session_id if body else None) or current_session(ctx)
     events = await sessions.revoke(ctx.services.pool, ctx.principal.user_id, session_id)
     ctx.services.authenticator.apply(events)
     cookies = [forget_credentials(ctx)] if session_id == current else []
-    return Reply(Message("Logged out"), cookies=cookies)
+    return Reply(Notice("Logged out"), cookies=cookies)
 
 
 @resource.post("/sessions/logout-all")

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from veza.errors import Conflict, PermissionDenied, RateLimited, UserNotFound
 from veza.http.context import Context
-from veza.http.credentials import Message
+from veza.http.credentials import Notice
 from veza.http.routing import Auth, Resource
 from veza.realtime.principal import Role
 from veza.storage import accounts
@@ -75,7 +75,7 @@ async def update_me(ctx: Context, body: ProfileUpdate) -> Account:
 
 
 @resource.put("/users/me/password", errors=(PermissionDenied, RateLimited))
-async def change_password(ctx: Context, body: PasswordChange) -> Message:
+async def change_password(ctx: Context, body: PasswordChange) -> Notice:
     """Change the password and end every other session."""
     events = await accounts.change_password(
         ctx.services.pool,
@@ -87,7 +87,7 @@ async def change_password(ctx: Context, body: PasswordChange) -> Message:
         ip=ctx.ip,
     )
     ctx.services.authenticator.apply(events)
-    return Message("Password changed")
+    return Notice("Password changed")
 
 
 @resource.post("/users/me/creator")

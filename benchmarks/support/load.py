@@ -1,0 +1,121 @@
+"""The load generators in C: compiled when needed, told what to open by a plan."""
+
+import json
+import resource
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.support.paths import BUILD, SOURCES, need
+from benchmarks.support.people import Person
+from benchmarks.support.processes import Talker, talking
+
+COMPILE = ("-O2", "-std=c17", "-Wall", "-Wextra", "-Wconversion")
+TOOLS = {"wsload": ("wsload.c", "sockets.c"), "httpload": ("httpload.c",)}
+OPEN_S = 150.0
+# Beyond the time of the measurement itself.
+ANSWER_S = 40.0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How one socket is opened, and what is around the content of its messages."""
+
+    path: str = "/"
+    opening: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+    def line(self) -> str:
+        return "\t".join((self.path, self.opening, self.prefix, self.suffix)) + "\n"
+
+
+BARE = Plan()
+
+
+def member(path: str, room_id: str) -> Plan:
+    """A socket that joins a room and writes to it, asking for the reply that says `stored`."""
+    return Plan(
+        path,
+        json.dumps({"type": "join_room", "id": "join", "room_id": room_id}),
+        f'{{"type":"send_message","id":"m","room_id":"{room_id}","content":"',
+        '"}',
+    )
+
+
+async def members(crowd: list[Person], room_id: str, sockets: int) -> list[Plan]:
+    """So many sockets in one room, spread evenly over its members."""
+    paths = [await person.socket_path() for person in crowd]
+    return [member(paths[index % len(paths)], room_id) for index in range(sockets)]
+
+
+def tool(name: str) -> Path:
+    """The path of a compiled load generator."""
+    compiler = need("cc", "install a C compiler (Debian: apt-get install gcc libc6-dev).")
+    sources = [SOURCES / "load" / source for source in TOOLS[name]]
+    headers = (SOURCES / "load").glob("*.h")
+    binary = BUILD / name
+    newest = max(source.stat().st_mtime for source in (*sources, *headers))
+    if not binary.exists() or binary.stat().st_mtime < newest:
+        BUILD.mkdir(exist_ok=True)
+        subprocess.run([compiler, *COMPILE, "-o", binary, *sources], check=True, timeout=60)
+    return binary
+
+
+def raise_file_limit(sockets: int) -> None:
+    """Allow this process and its children so many open sockets. Ends the benchmark when the system forbids it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sockets + 256
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise SystemExit(f"benchmarks: {wanted} open files are needed, the limit is {hard}; see `ulimit -n`.")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Load:
+    """Sockets that are open, and what to do with them."""
+
+    def __init__(self, talker: Talker, opened_in: float) -> None:
+        self.opened_in = opened_in
+        self._talker = talker
+
+    def window(self, in_flight: int, senders: int, seconds: float) -> dict[str, Any]:
+        """One room, so many messages on their way at any time."""
+        return self._ask(f"window {in_flight} {senders} {seconds}", seconds)
+
+    def rate(self, per_second: float, seconds: float) -> dict[str, Any]:
+        """One room, messages at a fixed rate."""
+        return self._ask(f"rate {per_second} {seconds}", seconds)
+
+    def rooms(self, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Many rooms, each socket talking; what was counted in the time, and the totals with what came after it."""
+        measured = self._ask(f"rooms {seconds}", seconds)
+        return measured, self._talker.read(ANSWER_S)
+
+    def _ask(self, command: str, seconds: float) -> dict[str, Any]:
+        found = self._talker.ask(command, seconds + ANSWER_S)
+        if found["refused"] or found["closed"] or found["lost"]:
+            raise RuntimeError(f"{command}: not everything arrived: {found}")
+        return found
+
+
+@contextmanager
+def opened(port: int, plans: Iterable[Plan]) -> Iterator[Load]:
+    """Open a socket for each plan; they close with the block."""
+    with tempfile.NamedTemporaryFile("w", suffix=".plan") as file:
+        lines = [plan.line() for plan in plans]
+        raise_file_limit(len(lines))
+        file.writelines(lines)
+        file.flush()
+        with talking([tool("wsload"), str(port), file.name]) as talker:
+            yield Load(talker, talker.read(OPEN_S)["seconds"])
+
+
+def get(port: int, path: str, connections: int, seconds: float, core: int) -> dict[str, Any]:
+    """GET requests over kept connections, from a client on one core."""
+    words = ["taskset", "-c", str(core), str(tool("httpload")), str(port), path, str(connections), str(seconds)]
+    with talking(words) as talker:
+        return talker.read(seconds + ANSWER_S)
