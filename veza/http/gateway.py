@@ -90,6 +90,7 @@ class Gateway:
         services.health.register("s3", self._check_objects)
         self._hub, self._sockets, self._services = hub, sockets, services
         self._tasks.start(control.run(), "control log")
+        self._tasks.start(hub.work_forever(), "deliveries")
         self._tasks.start(hub.links.sweep_forever(), "unanswered commands")
         self._tasks.start(sockets.sweep_forever(), "sockets")
         app = create_app(services, RESOURCES)

@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from veza import metrics
+from veza.actors.mailbox import Mailbox
 from veza.actors.tasks import TaskSet
 from veza.errors import VezaError
 from veza.http.links import ShardLinks
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 # Fan-out gives the loop a turn this often, so that a room of thousands does not delay everyone else.
 SLICE_S = 0.004
 SLICE_SOCKETS = 64
+# Batches of up to 4 MiB that may wait here; then the shards' calls wait, and their outboxes cut back.
+INBOX_BATCHES = 8
 CATCH_UP_EVENTS = 500
 # A room asks again, ever more slowly, while its shard or PostgreSQL is away.
 RETRY_S = 0.25
@@ -94,6 +97,17 @@ class RoomEntry:
         return not (self.sockets or self.joiners or self.waiting or self.pending)
 
 
+class _Piled:
+    """Events and answers of batches that are handled together, until something else must stand behind them."""
+
+    __slots__ = ("answers", "frames", "strange")
+
+    def __init__(self) -> None:
+        self.frames: dict[RoomEntry, list[bytes]] = {}
+        self.answers: list[c.Answer | c.Refusal] = []
+        self.strange: set[UUID] = set()  # rooms that nobody here follows
+
+
 class Hub:
     """`deliver` takes what the shards send, one batch after another."""
 
@@ -105,40 +119,72 @@ class Hub:
         self._pool = pool
         self._tasks = tasks
         self._turn = asyncio.Lock()
+        self._inbox: Mailbox[bytes] = Mailbox(INBOX_BATCHES)
 
     # -- from the shards -------------------------------------------------------------------------------------
 
     async def deliver(self, data: bytes) -> None:
-        batch = c.decode_deliveries(data)
-        strange: set[UUID] = set()
+        """Take a batch. Returns before it is written, so that the shard goes on; waits while too many wait."""
+        await self._inbox.put([data])
+
+    async def work_forever(self) -> None:
+        """Handle what was delivered, in order; what piled up meanwhile goes to each socket in one write."""
+        while True:
+            await self.process(await self._inbox.take(INBOX_BATCHES))
+
+    async def process(self, deliveries: Sequence[bytes]) -> None:
+        """Handle batches, in order."""
+        piled = _Piled()
         async with self._turn:
-            for item in batch.items:
-                match item:
-                    case c.Events():
-                        entry = self.rooms.get(item.room_id)
-                        if entry is None:
-                            strange.add(item.room_id)
-                            continue
-                        await self._pass_on(entry, entry.feed.accept(item.first_seq, item.frames))
-                        if entry.feed.wanted is not None:
-                            self._catch_up(item.room_id, entry)
-                    case c.Answer() | c.Refusal():
-                        self.links.answered(item)
-                    case c.Subscribed():
-                        self._subscribed(item)
-                    case c.Transient():
-                        self._transient(item.room_id, item.frame, item.but)
-                    case c.NotOwner():
-                        self.links.not_owned(batch.shard, item.refs)
-                    case c.MemberGone():
-                        self._member_gone(item.room_id, item.user_id)
-                    case c.PresenceChanged():
-                        self._presence_changed(item)
-                    case c.Lagged():
-                        self._resubscribe([room for room in self.rooms if self.links.router.owner(room) == batch.shard])
-        for room_id in strange - self.rooms.keys():
+            for data in deliveries:
+                batch = c.decode_deliveries(data)
+                for item in batch.items:
+                    if isinstance(item, c.Events):
+                        self._accept(item, piled)
+                    elif isinstance(item, c.Answer | c.Refusal):
+                        piled.answers.append(item)
+                    else:
+                        await self._release(piled)
+                        self._handle(batch.shard, item)
+            await self._release(piled)
+        for room_id in piled.strange - self.rooms.keys():
             # The shard never got to know that nobody follows the room any more.
             self.links.send(c.Unsubscribe(room_id), room_id)
+
+    def _accept(self, item: c.Events, piled: "_Piled") -> None:
+        entry = self.rooms.get(item.room_id)
+        if entry is None:
+            piled.strange.add(item.room_id)
+            return
+        fresh = entry.feed.accept(item.first_seq, item.frames)
+        if fresh:
+            piled.frames.setdefault(entry, []).extend(fresh)
+        if entry.feed.wanted is not None:
+            self._catch_up(item.room_id, entry)
+
+    async def _release(self, piled: "_Piled") -> None:
+        """Pass on what piled up: whatever else happens in a room happens behind it."""
+        for entry, frames in piled.frames.items():
+            await self._pass_on(entry, frames)
+        piled.frames.clear()
+        for answer in piled.answers:
+            self.links.answered(answer)
+        piled.answers.clear()
+
+    def _handle(self, shard: str, item: c.Delivery) -> None:
+        match item:
+            case c.Subscribed():
+                self._subscribed(item)
+            case c.Transient():
+                self._transient(item.room_id, item.frame, item.but)
+            case c.NotOwner():
+                self.links.not_owned(shard, item.refs)
+            case c.MemberGone():
+                self._member_gone(item.room_id, item.user_id)
+            case c.PresenceChanged():
+                self._presence_changed(item)
+            case c.Lagged():
+                self._resubscribe([room for room in self.rooms if self.links.router.owner(room) == shard])
 
     async def _pass_on(self, entry: RoomEntry, frames: Sequence[bytes]) -> None:
         if not frames:

@@ -128,7 +128,7 @@ class Parts:
         self.hub.rooms[ROOM].feed.subscribed(seq)
 
     async def deliver(self, *items: c.Delivery) -> None:
-        await self.hub.deliver(c.encode(c.DeliveryBatch("shard", list(items))))
+        await self.hub.process([c.encode(c.DeliveryBatch("shard", list(items)))])
 
     def seqs(self) -> list[int]:
         """Of the events that came live."""
