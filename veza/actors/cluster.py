@@ -39,6 +39,8 @@ RAY_ENVIRONMENT = {
     "RAY_task_events_report_interval_ms": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_raylet_report_resources_period_milliseconds": "1000",
+    # Ray would end workers when memory runs short; which of ours may end is not for it to choose.
+    "RAY_memory_monitor_refresh_ms": "0",
 }
 
 
@@ -68,8 +70,18 @@ def start_ray(settings: Settings, run_dir: Path) -> None:
             logging_level=logging.WARNING,
             _temp_dir=str(_temp_dir(run_dir)),
         )
+        _end_idle_helpers()
     except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
         raise StartupError(f"Ray cannot start: {error}".splitlines()[0]) from error
+
+
+def _end_idle_helpers() -> None:
+    """End two processes of Ray that have nothing to do here: our logs are our own, and nothing scales this node. They
+    are an eighth of the processor's time at rest, and Ray has no setting that leaves them out.
+    """
+    node = ray._private.worker._global_node
+    node.kill_log_monitor(check_alive=False)
+    node.kill_monitor(check_alive=False)
 
 
 def _temp_dir(run_dir: Path) -> Path:
