@@ -138,3 +138,20 @@ async def write(socket: Socket, room_id: str) -> None:
             for _ in range(20):
                 await socket.command("send_message", room_id=room_id, content="x")
             await asyncio.sleep(0.01)
+
+
+async def test_a_page_of_history_ends_before_it_is_too_large_for_a_client(ada: Person) -> None:
+    room_id = await ada.room()
+    async with await ada.connect() as socket:
+        for number in range(40):
+            await socket.send(room_id, f"{number:02}" + "€" * 3998)
+        seen: list[str] = []
+        before: dict[str, int] = {}
+        while True:
+            page = await socket.call("get_history", room_id=room_id, limit=100, **before)
+            assert 0 < len(page["messages"]) < 40
+            seen += [message["content"][:2] for message in page["messages"]]
+            if not page["has_more"]:
+                break
+            before = {"before_seq": page["messages"][-1]["seq"]}
+    assert seen == [f"{number:02}" for number in reversed(range(40))]

@@ -4,11 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from ray.exceptions import RayTaskError
-
 from veza import metrics
 from veza.actors.mailbox import Outbox
-from veza.actors.refs import ActorGone, ActorUnreachable, GatewayRef
+from veza.actors.refs import ActorGone, ActorUnreachable, CallFailed, GatewayRef
 from veza.actors.tasks import TaskSet
 from veza.realtime import commands as c
 from veza.realtime.shard import Line
@@ -110,7 +108,7 @@ class GatewayLinks:
                 self._behind.discard(gateway)
                 self._on_gone(gateway)
                 return
-            except (ActorUnreachable, RayTaskError) as error:
+            except (ActorUnreachable, CallFailed) as error:
                 # It may live and have missed a call: it must not miss it silently, nor take this shard down.
                 log.warning("delivery failed", extra={"gateway": gateway, "reason": type(error).__name__})
                 await asyncio.sleep(RETRY_S)

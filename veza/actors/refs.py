@@ -32,6 +32,10 @@ class ActorUnreachable(Exception):
         super().__init__(name)
 
 
+# An exception out of the actor's own code that is none of ours: a bug there, which must not become one here.
+CallFailed = RayTaskError
+
+
 class ActorRef:
     """An actor by name, found once. `call` awaits one method.
 

@@ -15,8 +15,6 @@ from veza.realtime import protocol as p
 from veza.realtime.events import wire
 from veza.storage import room_log
 
-# A page ends here: clients take frames of 1 MiB by default, and a slow one must get it through before its time-outs.
-PAGE_BYTES = 256 * 1024
 # Read first, to see how large the room's events are.
 SAMPLE_EVENTS = 50
 
@@ -29,8 +27,9 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """Pages of the log, of at most PAGE_BYTES or one event. Equal reads at the same time are one read: 5,000 sockets
-    that reconnect to a room ask for the same page.
+    """Pages of the log, of at most `protocol.PAGE_BYTES` or one event.
+
+    Equal reads at the same time are one read: 5,000 sockets that reconnect to a room ask for the same page.
     """
 
     def __init__(self, pool: Any, tasks: TaskSet) -> None:
@@ -53,7 +52,7 @@ class Pages:
             events = await room_log.read_after(self._pool, room_id, last_seq, wanted)
             for event in events:
                 encoded = p.json(wire(event))
-                if shown and size + len(encoded) > PAGE_BYTES:
+                if shown and size + len(encoded) > p.PAGE_BYTES:
                     return _page(shown, last_seq)
                 shown.append(encoded)
                 size += len(encoded)
@@ -61,7 +60,7 @@ class Pages:
             if len(events) < wanted:
                 break
             # What should still fit; reading more would be for nothing.
-            wanted = min(limit - len(shown), 1 + max(0, PAGE_BYTES - size) * len(shown) // size)
+            wanted = min(limit - len(shown), 1 + max(0, p.PAGE_BYTES - size) * len(shown) // size)
         return _page(shown, last_seq)
 
 

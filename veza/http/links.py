@@ -10,7 +10,7 @@ import msgspec
 
 from veza import errors
 from veza.actors.mailbox import Outbox
-from veza.actors.refs import ActorGone, ActorUnreachable, ShardRef, SupervisorRef
+from veza.actors.refs import ActorGone, ActorUnreachable, CallFailed, ShardRef, SupervisorRef
 from veza.actors.tasks import TaskSet
 from veza.errors import Unavailable, VezaError
 from veza.realtime import commands as c
@@ -102,8 +102,9 @@ class ShardLinks:
             # An empty batch introduces this gateway.
             await send([])
             await outbox.run()
-        except (ActorGone, ActorUnreachable):
-            # What was in flight may be lost either way; all that waits for an answer is sent again.
+        except (ActorGone, ActorUnreachable, CallFailed) as error:
+            # What was in flight may be lost in any case; all that waits for an answer is sent again.
+            log.warning("shard not reached", extra={"shard": shard, "reason": type(error).__name__})
             self._outboxes.pop(shard, None)
             self.router.shard_lost(shard)
             self._ask_for_map()

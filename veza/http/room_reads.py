@@ -10,12 +10,14 @@ from veza.errors import InvalidArgument, VezaError
 from veza.http.links import ShardLinks
 from veza.realtime import commands as c
 from veza.realtime import protocol as p
-from veza.realtime.events import wire
+from veza.realtime.events import RoomEvent, wire
 from veza.storage import room_log, rooms
 
 log = logging.getLogger(__name__)
 
 NEWEST = 2**62
+# About what a message takes beside its content.
+EVENT_BYTES = 512
 # A healthy shard answers in milliseconds, and a read must not wait for one that is being replaced.
 PRESENCE_S = 0.5
 
@@ -42,8 +44,8 @@ class RoomReads:
         else:
             before = NEWEST if command.before_seq is None else command.before_seq
             events = await room_log.read_before(self._pool, command.room_id, before, wanted)
-        shown = [message(wire(event)) for event in events[: command.limit]]
-        return {"messages": shown, "has_more": len(events) > command.limit}
+        shown = _that_fit(events[: command.limit])
+        return {"messages": [message(wire(event)) for event in shown], "has_more": len(events) > len(shown)}
 
     async def members(self, user_id: UUID, room_id: UUID) -> dict[str, Any]:
         """`get_members`: everyone with role, presence and read mark."""
@@ -87,6 +89,16 @@ class RoomReads:
             log.warning("presence unknown", extra={"users": len(group), "reason": type(error).__name__})
             return {}
         return dict(zip(group, statuses, strict=True))
+
+
+def _that_fit(events: list[RoomEvent]) -> list[RoomEvent]:
+    """The first events, at least one, that stay below PAGE_BYTES together."""
+    size = 0
+    for count, event in enumerate(events):
+        size += len(str(event.body.get("content", "")).encode()) + EVENT_BYTES
+        if count and size > p.PAGE_BYTES:
+            return events[:count]
+    return events
 
 
 def message(shown: dict[str, Any]) -> dict[str, Any]:

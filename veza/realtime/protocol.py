@@ -12,6 +12,8 @@ from veza.realtime import frames
 SUBPROTOCOL = "veza.v1"
 MESSAGE_CHARS = 4000
 PAGE_EVENTS = 500
+# A page ends here too: clients take frames of 1 MiB by default, and a slow one must get it through in time.
+PAGE_BYTES = 256 * 1024
 # Below the 30 s after which mobile networks and proxies forget an idle connection.
 HEARTBEAT_S = 25
 AUTHENTICATE_S = 10.0

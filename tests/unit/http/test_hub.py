@@ -7,6 +7,7 @@ from gateway_parts import ROOM, Parts, message_frame, parts, until
 from veza.errors import RoomNotFound, Unavailable
 from veza.http import joining
 from veza.realtime import commands as c
+from veza.realtime import protocol
 from veza.realtime.rate_limit import backoff
 
 
@@ -116,7 +117,7 @@ async def test_pages_end_at_their_size_or_their_number() -> None:
         pages = joining.Pages(made.log, made.tasks)
         large = await pages.read(ROOM, 0, 500)
         assert 20 < large.last_seq < 27
-        assert len(bytes(large.events)) <= joining.PAGE_BYTES + 100
+        assert len(bytes(large.events)) <= protocol.PAGE_BYTES + 100
         assert (await pages.read(ROOM, 100, 500)).last_seq == 600
         assert (await pages.read(ROOM, 600, 500)).last_seq == 700
         assert (await pages.read(ROOM, 100, 7)).last_seq == 107
