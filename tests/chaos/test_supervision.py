@@ -169,3 +169,16 @@ async def test_supervisor_and_shard_die_together(victim: Running, rooms: Rooms) 
     print(f"SIGKILL of the Supervisor and a RoomShard: all rooms work after {seconds:.2f} s")  # noqa: T201
     assert seconds < 5.0
     await rooms.healed()
+
+
+async def test_a_supervisor_that_hangs_is_replaced(victim: Running, rooms: Rooms) -> None:
+    [supervisor] = await victim.living("Supervisor", 1)
+    supervisor.send_signal(signal.SIGSTOP)
+    # Nobody needs it for this.
+    await rooms.all_work()
+
+    async def replaced() -> bool:
+        return [found.pid for found in victim.actors("Supervisor")] not in ([], [supervisor.pid])
+
+    await until(replaced, "another Supervisor", RECOVERY_S)
+    await rooms.healed()

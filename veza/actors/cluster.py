@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 # A Supervisor that died, or cannot do its work (PostgreSQL is away), is asked again after this long, then twice it, …
 RETRY_S = (0.05, 2.0)
+# Nothing waits for the Supervisor while nothing fails, so one that hangs need not be found at once.
+PING_S = 5.0
+SILENCE_S = 5.0
 # ValueError is Ray's for a name that another process took in the meantime.
 FAILURES = (VezaError, ActorGone, ActorUnreachable, RayError, ValueError)
 
@@ -152,12 +155,27 @@ class Cluster:
             try:
                 supervisor = await self._ensure()
                 pause = RETRY_S[0]
-                await supervisor.call("lifeline")
+                await self._hold(supervisor)
             except FAILURES as error:
                 if not self._draining:
                     log.warning("supervisor lost; asking again", extra={"reason": f"{type(error).__name__}: {error}"})
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
+
+    async def _hold(self, supervisor: SupervisorRef) -> None:
+        """Until the Supervisor ends; one that hangs is ended."""
+        lifeline = asyncio.ensure_future(supervisor.call("lifeline"))
+        try:
+            while not (await asyncio.wait([lifeline], timeout=PING_S))[0]:
+                async with asyncio.timeout(SILENCE_S):
+                    await supervisor.call("state")
+            await lifeline
+        except TimeoutError:
+            log.warning("supervisor silent; ending it")
+            await supervisor.kill()
+        finally:
+            lifeline.cancel()
+            await asyncio.gather(lifeline, return_exceptions=True)
 
     async def drain(self, timeout: float) -> None:
         """Stop every actor in order, the Supervisor last."""
