@@ -138,3 +138,14 @@ async def test_a_gateway_lost_by_word_of_the_supervisor_is_not_called_again(worl
     await world.links.flushed()
     assert c.Lagged() not in world.peers["a"].items
     assert c.Lagged() in world.peers["b"].items
+
+
+async def test_answers_of_a_call_that_did_not_get_through_are_sent_again(world: World) -> None:
+    world.links.introduce("g")
+    peer = world.peers["g"]
+    peer.failures = [ActorUnreachable("g")]
+    gone = c.MemberGone(ROOM, None, 2)
+    world.tell(events(1), c.Answer(7, b"{}"), gone)
+    await world.until(lambda: c.Lagged() in peer.items)
+    await world.links.flushed()
+    assert peer.items == [c.Answer(7, b"{}"), gone, c.Lagged()]

@@ -184,6 +184,6 @@ class Cluster:
         try:
             async with asyncio.timeout(timeout):
                 await supervisor.call("drain", timeout)
-        except (ActorGone, ActorUnreachable, TimeoutError) as error:
+        except (*FAILURES, TimeoutError) as error:
             log.warning("drain cut short", extra={"reason": type(error).__name__})
         await supervisor.kill()

@@ -93,7 +93,12 @@ class GatewayLinks:
         async def send(items: list[c.Delivery]) -> None:
             if any(isinstance(item, c.Lagged) for item in items):
                 self._behind.discard(gateway)
-            await ref.deliver(c.encode(c.DeliveryBatch(self._shard, items)))
+            try:
+                await ref.deliver(c.encode(c.DeliveryBatch(self._shard, items)))
+            except ActorUnreachable:
+                # Events are read from the log after the Lagged to come; an answer that comes twice is dropped.
+                outbox.put_back([item for item in items if not isinstance(item, c.Events | c.Transient | c.Lagged)])
+                raise
 
         outbox: Outbox[c.Delivery] = Outbox(send, weigh=_weight)
         task = self._tasks.start(self._run(gateway, outbox), f"outbox {gateway}")

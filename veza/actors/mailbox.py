@@ -82,6 +82,14 @@ class Outbox(Generic[T]):
         self._wake.set()
         return True
 
+    def put_back(self, items: list[T]) -> None:
+        """To the front: sent in vain, and to be sent again."""
+        if items:
+            weighed = [(self._weigh(item), item) for item in items]
+            self._items[:0] = weighed
+            self.bytes += sum(weight for weight, _ in weighed)
+            self._wake.set()
+
     def drop(self, unwanted: Callable[[T], bool]) -> None:
         """Take out waiting items; what is in flight is not affected."""
         self._items = [(weight, item) for weight, item in self._items if not unwanted(item)]

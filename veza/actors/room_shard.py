@@ -52,7 +52,7 @@ class RoomShard:
         self._reader: Any = None  # the connection of the tick
         self._unsettled: Batch | None = None
         self._unsettled_since = 0.0
-        self._given_up: dict[int, int] = {}  # partitions and epochs that the last change of ownership took away
+        self._given_up: dict[int, int] = {}  # partitions taken away and not given back since
         self._connect_at = 0.0  # no attempt to connect before this
         self._sleep_at = 0.0
         self._busy = asyncio.Lock()
@@ -80,7 +80,7 @@ class RoomShard:
         if any(self._given_up.get(p) == epoch for p, epoch in epochs.items()):
             # Back under the same epoch: the gateways see no change, but who followed the rooms is forgotten.
             self._links.resync()
-        self._given_up = given_up
+        self._given_up = {p: epoch for p, epoch in (self._given_up | given_up).items() if p not in epochs}
         metrics.SHARD_PARTITIONS.labels(self.name).set(len(epochs))
 
     async def gateway_lost(self, gateway: str) -> None:

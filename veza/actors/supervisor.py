@@ -37,6 +37,7 @@ RETRY_S = 0.5
 SETTLE_RETRY_S = 0.2
 START_TIMEOUT_S = 60.0
 SWEEP_EVERY_S = 600.0
+ADOPT_S = 5.0
 
 NO_ANSWER = (ActorGone, ActorUnreachable, TimeoutError)
 FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
@@ -159,7 +160,8 @@ class Supervisor:
 
     async def _look_at(self, ref: ActorRef) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(SUSPECT_S):
+            # Longer than a suspicion: who is only busy must not be ended for it.
+            async with asyncio.timeout(ADOPT_S):
                 report: dict[str, Any] = await ref.call("ping")
         except NO_ANSWER:
             return {"started": False}

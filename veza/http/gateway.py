@@ -147,6 +147,14 @@ class Gateway:
     async def lifeline(self) -> None:
         await self._life.wait()
 
+    @staticmethod
+    async def _close_pool(pool: Any) -> None:
+        try:
+            async with asyncio.timeout(REQUESTS_S):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
     async def drain(self) -> None:
         """Not ready any more; sockets told to come back; requests finished; port closed."""
         if self._services is not None and self._sockets is not None:
@@ -155,7 +163,7 @@ class Gateway:
             await stop_server(self._server, REQUESTS_S)
             await self._services.work.finish(REQUESTS_S)
             self._services.passwords.close()
-            await self._services.pool.close()
+            await self._close_pool(self._services.pool)
             if self._services.cache is not None:
                 await self._services.cache.aclose()
             await self._resources.aclose()

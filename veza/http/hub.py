@@ -180,11 +180,19 @@ class Hub:
             case c.NotOwner():
                 self.links.not_owned(shard, item.refs)
             case c.MemberGone():
-                self._member_gone(item.room_id, item.user_id)
+                entry = self.rooms.get(item.room_id)
+                if entry is not None and entry.feed.lacks(item.seq):
+                    # Whoever leaves is first shown all that came before, and that they left.
+                    self._catch_up(item.room_id, entry)
+                else:
+                    self._member_gone(item.room_id, item.user_id)
             case c.PresenceChanged():
                 self._presence_changed(item)
             case c.Lagged():
                 self._resubscribe([room for room in self.rooms if self.links.router.owner(room) == shard])
+                for user_id in self.users:
+                    if self.links.router.owner(user_id) == shard:
+                        self.attend(user_id, again=True)
 
     async def _pass_on(self, entry: RoomEntry, frames: Sequence[bytes]) -> None:
         if not frames:
@@ -196,13 +204,17 @@ class Hub:
         now = asyncio.get_running_loop().time
         until = now() + SLICE_S
         # A copy, for sockets come and go while the loop has its turns.
+        paused = False
         for index, socket in enumerate(list(entry.sockets)):
+            if paused and socket not in entry.sockets:
+                continue
             if socket.lagging_since is None and not socket.closing:
                 socket.write(data)
             else:
                 socket.send(data)
             if index % SLICE_SOCKETS == SLICE_SOCKETS - 1 and now() > until:
                 await asyncio.sleep(0)
+                paused = True
                 until = now() + SLICE_S
 
     def _subscribed(self, item: c.Subscribed) -> None:

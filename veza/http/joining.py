@@ -98,7 +98,7 @@ class Joining:
 
     def _admitted(self, session: Session, command: p.JoinRoom, entry: RoomEntry, asking: Asking, seq: int) -> None:
         """The shard said yes; `seq` is stored. The feed may still lack events up to it."""
-        if entry.feed.wanted is not None:
+        if entry.feed.wanted is not None and entry.pending.get(session.socket) is asking:
             entry.waiting.append(lambda: self._admitted(session, command, entry, asking, seq))
             return
         if not self._still_asks(session, entry, asking):

@@ -74,6 +74,8 @@ class Sockets:
             subprotocol, principal = await self._check(request)
         except Exception as error:  # the edge: every error becomes an answer here
             return error_response(request, error)
+        if self._draining:
+            return error_response(request, Unavailable("This server is going away."))
         self._begin(hand_over(request, subprotocol), principal)
         return None
 
@@ -237,7 +239,8 @@ class Sockets:
                 after_ms = random.randint(200, 200 + int(DRAIN_SPREAD_S * 1000))  # noqa: S311 - spreads load
                 if isinstance(socket.session, Session):
                     socket.session.leave(after_ms)
-            await asyncio.sleep(min(0.1, DRAIN_SPREAD_S / max(1, len(batches))))
+            # A turn for the loop; what spreads the return of the sockets is `after_ms`.
+            await asyncio.sleep(0.01)
         if not all(socket.closing for socket in sockets):
             await asyncio.sleep(LEAVE_S)
 

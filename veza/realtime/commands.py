@@ -203,10 +203,13 @@ class Lagged(_Wire, tag=7):
 
 
 class MemberGone(_Wire, tag=8):
-    """Sockets of this user (all of them when None) are no longer in the room; sent after the event that says so."""
+    """Sockets of this user (all of them when None) are no longer in the room; sent after the event that says so, which
+    has this `seq`.
+    """
 
     room_id: UUID
     user_id: UUID | None
+    seq: int
 
 
 class PresenceChanged(_Wire, tag=9):

@@ -71,6 +71,15 @@ class RoomFeed:
         """The room has ended, and nobody says at which seq: whatever the log still has is wanted."""
         self._want((self.last_seq or 0) + 1)
 
+    def lacks(self, seq: int) -> bool:
+        """Whether the event `seq` was not passed on yet. Then it and all before it will come from the log."""
+        if self.last_seq is None or seq <= self.last_seq:
+            return False
+        self._want(max(seq, self._held_from + len(self._held) - 1 if self._held else 0))
+        # The log tells of removals in their place; what is held would come without them.
+        self._held = []
+        return True
+
     def end(self) -> None:
         """The log has no more."""
         self.wanted = None

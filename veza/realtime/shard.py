@@ -366,14 +366,14 @@ class _Round:
                 outcome = room.remove_member(command, self.wall)
                 self._durable(gateway, partition, room, command, outcome)
                 if isinstance(outcome, RoomEvent):
-                    self._tell_room(room, c.MemberGone(room.id, command.user.id))
+                    self._tell_room(room, c.MemberGone(room.id, command.user.id, outcome.seq))
                     # Later events are not for them: they need a new group, behind this line.
                     self._open.pop(room.id, None)
             case c.UpdateRoom():
                 self._durable(gateway, partition, room, command, room.update(command, self.wall))
             case c.DeleteRoom():  # pragma: no branch - it is the last there is
                 self._durable(gateway, partition, room, command, room.delete(command, self.wall))
-                self._tell_room(room, c.MemberGone(room.id, None))
+                self._tell_room(room, c.MemberGone(room.id, None, room.head))
 
     def _durable(
         self, gateway: str, partition: int, room: Room, command: c.DurableCommand, outcome: RoomEvent | Stored

@@ -135,3 +135,34 @@ async def test_a_joiner_holds_little() -> None:
         assert joiner.overflown
         assert joiner.buffered == []
         assert answer["data"]["has_more"] is True
+
+
+async def test_a_room_deleted_while_it_catches_up_shows_its_end() -> None:
+    async with parts() as made:
+        await in_room(made)
+        for number in range(3):
+            made.log.add(content=str(number))
+        made.log.add("room_deleted")
+        # The first three were lost with their shard; the end comes live, and behind it the word that all must go.
+        await made.deliver(c.Events(ROOM, 4, [message_frame(4)]), c.MemberGone(ROOM, None, 4))
+        await until(lambda: ROOM not in made.hub.rooms)
+        assert [(f["type"], f["seq"]) for f in made.shown if "seq" in f] == [
+            ("message", 1),
+            ("message", 2),
+            ("message", 3),
+            ("room_deleted", 4),
+        ]
+
+
+async def test_a_join_that_is_overtaken_while_the_room_catches_up_is_answered() -> None:
+    async with parts() as made:
+        await in_room(made)
+        entry = made.hub.rooms[ROOM]
+        made.join("again")
+        entry.feed.subscribed(5)
+        made.hub.leave(made.session.socket, ROOM)
+        made.links.handlers[-1](c.Subscribed(len(made.links.handlers), ROOM, 5))
+        await until(lambda: made.answer("again") is not None)
+        answer = made.answer("again")
+        assert answer is not None
+        assert answer["type"] == "error"

@@ -13,7 +13,7 @@ from veza.errors import Unavailable, VezaError
 from veza.http.links import error_of
 from veza.realtime import commands as c
 from veza.realtime import protocol
-from veza.realtime.events import RoomEvent, wire
+from veza.realtime.events import EventKind, RoomEvent, wire
 from veza.realtime.feed import RoomFeed
 from veza.realtime.partition import partition_of
 from veza.realtime.routing import Answer, PartitionMap, Router, Sends
@@ -144,7 +144,11 @@ class SimGateway:
                     if self.router.not_owned(batch.shard, item.refs):
                         self.map_wanted = True
                 case c.MemberGone():
-                    self._member_gone(item.room_id, item.user_id)
+                    entry = self.rooms.get(item.room_id)
+                    if entry is not None and entry.feed.lacks(item.seq):
+                        self._catch_up(item.room_id, entry)
+                    else:
+                        self._member_gone(item.room_id, item.user_id)
                 case c.Lagged():
                     self._resubscribe([room for room in self.rooms if self.router.owner(room) == batch.shard])
 
@@ -172,8 +176,15 @@ class SimGateway:
             entry.catching_up = False
             if self.rooms.get(room_id) is not entry:
                 return
-            frames = [protocol.frame(wire(event)) for event in events]
-            self._pass_on(room_id, entry, list(entry.feed.caught_up(start + 1, frames)))
+            frames = list(entry.feed.caught_up(start + 1, [protocol.frame(wire(event)) for event in events]))
+            passed = 0
+            for count, event in enumerate(events, 1):
+                if event.kind in (EventKind.MEMBER_LEFT, EventKind.ROOM_DELETED):
+                    self._pass_on(room_id, entry, frames[passed:count])
+                    passed = count
+                    left = event.kind is EventKind.MEMBER_LEFT
+                    self._member_gone(room_id, UUID(event.body["user_id"]) if left else None)
+            self._pass_on(room_id, entry, frames[passed:])
             self._catch_up(room_id, entry)
             if entry.feed.wanted is None:
                 waiting, entry.waiting = entry.waiting, []

@@ -140,3 +140,19 @@ def test_the_rest_of_a_room_that_has_ended() -> None:
     feed.end()
     assert feed.wanted is None
     assert feed.last_seq == 5
+
+
+def test_a_removal_waits_for_what_came_before_it() -> None:
+    feed = RoomFeed()
+    assert not feed.lacks(5)  # nothing is followed yet
+    feed.subscribed(10)
+    assert not feed.lacks(10)
+    assert feed.lacks(12)
+    assert feed.wanted == 12
+    assert feed.accept(13, [b"13", b"14"]) == ()
+    # What is held would come without the removals among it: the log gives it all.
+    assert feed.lacks(14)
+    assert feed.wanted == 14
+    assert list(feed.caught_up(11, [b"11", b"12", b"13", b"14"])) == [b"11", b"12", b"13", b"14"]
+    assert feed.wanted is None
+    assert feed.last_seq == 14

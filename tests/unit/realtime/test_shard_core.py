@@ -179,13 +179,14 @@ def test_members_and_rooms_that_end_reach_the_gateways() -> None:
     removal = c.RemoveMember(2, ROOM, UUID(int=2 << 64), OWNER, MEMBER)
     batch = decide(core, removal)
     core.finish(batch, set())
-    assert told(batch)[-1] == c.MemberGone(ROOM, MEMBER.id)
-    assert c.MemberGone(ROOM, MEMBER.id) not in told(decide(core, removal))  # repeated
+    gone = c.MemberGone(ROOM, MEMBER.id, batch.events[0].seq)
+    assert told(batch)[-1] == gone
+    assert gone not in told(decide(core, removal))  # repeated
     addition = c.AddMember(3, ROOM, UUID(int=3 << 64), OWNER, MEMBER)
     decide(core, addition)
     end = decide(core, c.DeleteRoom(4, ROOM, UUID(int=4 << 64), OWNER))
     core.finish(end, set())
-    assert told(end)[-1] == c.MemberGone(ROOM, None)
+    assert told(end)[-1] == c.MemberGone(ROOM, None, end.events[0].seq)
     refused = told(decide(core, c.Subscribe(5, ROOM)))[0]
     assert isinstance(refused, c.Refusal)
     assert refused.error == "RoomNotFound"
