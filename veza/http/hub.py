@@ -36,7 +36,8 @@ SLICE_S = 0.004
 SLICE_SOCKETS = 64
 # Batches of up to 4 MiB that may wait here; then the shards' calls wait, and their outboxes cut back.
 INBOX_BATCHES = 8
-CATCH_UP_EVENTS = 500
+# So few that even the longest messages stay below the backlog that closes a socket.
+CATCH_UP_EVENTS = 50
 # A room asks again, ever more slowly, while its shard or PostgreSQL is away.
 RETRY_S = 0.25
 LONGEST_RETRY_S = 5.0
