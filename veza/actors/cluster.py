@@ -153,18 +153,19 @@ class Cluster:
         pause, longest = RETRY_S
         while not self._draining:
             try:
-                supervisor = await self._ensure()
+                supervisor = SupervisorRef(await asyncio.to_thread(self._supervisor))
+                await self._hold(supervisor, "ensure")
                 pause = RETRY_S[0]
-                await self._hold(supervisor)
+                await self._hold(supervisor, "lifeline")
             except FAILURES as error:
                 if not self._draining:
                     log.warning("supervisor lost; asking again", extra={"reason": f"{type(error).__name__}: {error}"})
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
 
-    async def _hold(self, supervisor: SupervisorRef) -> None:
-        """Until the Supervisor ends; one that hangs is ended."""
-        lifeline = asyncio.ensure_future(supervisor.call("lifeline"))
+    async def _hold(self, supervisor: SupervisorRef, method: str) -> None:
+        """Wait for a call to the Supervisor, however long it takes, but end a Supervisor that hangs."""
+        lifeline = asyncio.ensure_future(supervisor.call(method))
         try:
             while not (await asyncio.wait([lifeline], timeout=PING_S))[0]:
                 async with asyncio.timeout(SILENCE_S):
