@@ -106,6 +106,11 @@ class Banned(PermissionDenied):
     default_message = "This account is banned."
 
 
+class Muted(PermissionDenied):
+    code = "muted"
+    default_message = "You may not write in this room at the moment."
+
+
 class Conflict(Detailed):
     code = "conflict"
     default_message = "That conflicts with what is already there."

@@ -55,6 +55,8 @@ class Post(_Routed, tag=4):
     content: str
     client_msg_id: str | None = None
     parent_id: UUID | None = None
+    attachments: list[UUID] = []
+    trace: str = ""  # names the frame or request it came from, in logs
     again: bool = False
 
 
@@ -82,11 +84,14 @@ class RemoveMember(_Routed, tag=6):
 
 
 class UpdateRoom(_Routed, tag=7):
+    """What is None stays as it is; `retention_days` 0 keeps everything."""
+
     ref: int
     room_id: UUID
     id: UUID
     by: Person
-    name: str
+    name: str | None = None
+    retention_days: int | None = None
     again: bool = False
 
 
@@ -132,12 +137,121 @@ class GetPresence(_Routed, tag=12):
     user_ids: list[UUID]
 
 
+class EditMessage(_Routed, tag=13):
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    message_id: UUID
+    content: str
+    again: bool = False
+
+
+class DeleteMessage(_Routed, tag=14):
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    message_id: UUID
+    by_admin: bool = False
+    again: bool = False
+
+
+class React(_Routed, tag=15):
+    """`on` adds the emoji, else it is taken back."""
+
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    message_id: UUID
+    emoji: str
+    on: bool
+    again: bool = False
+
+
+class Pin(_Routed, tag=16):
+    """`on` pins the message, else it is unpinned."""
+
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    message_id: UUID
+    on: bool
+    again: bool = False
+
+
+class SetRole(_Routed, tag=17):
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    user: Person
+    role: str
+    again: bool = False
+
+
+class Sanction(_Routed, tag=18):
+    """`action` is warn, mute, kick or ban; `duration_s` None lasts until lifted. The sanction's id is the command's."""
+
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    user: Person
+    action: str
+    duration_s: int | None = None
+    reason: str = ""
+    by_admin: bool = False
+    again: bool = False
+
+
+class Lift(_Routed, tag=19):
+    """Ends what lasts of one action (mute or ban) for a user."""
+
+    ref: int
+    room_id: UUID
+    id: UUID
+    by: Person
+    user: Person
+    action: str
+    by_admin: bool = False
+    again: bool = False
+
+
+class BlocksChanged(_Routed, tag=20):
+    """Somebody blocked or unblocked the other of this direct room: who may write is read anew. Answered with `{}`."""
+
+    ref: int
+    room_id: UUID
+
+
 RoomCommand = (
-    Join | Subscribe | Unsubscribe | Post | AddMember | RemoveMember | UpdateRoom | DeleteRoom | MarkRead | Typing
+    Join
+    | Subscribe
+    | Unsubscribe
+    | Post
+    | AddMember
+    | RemoveMember
+    | UpdateRoom
+    | DeleteRoom
+    | MarkRead
+    | Typing
+    | EditMessage
+    | DeleteMessage
+    | React
+    | Pin
+    | SetRole
+    | Sanction
+    | Lift
+    | BlocksChanged
 )
 UserCommand = Attend | GetPresence
 ShardCommand = RoomCommand | UserCommand
-DurableCommand = Post | AddMember | RemoveMember | UpdateRoom | DeleteRoom
+# What touches one message that is stored already.
+MessageCommand = EditMessage | DeleteMessage | React | Pin
+DurableCommand = Post | AddMember | RemoveMember | UpdateRoom | DeleteRoom | MessageCommand | SetRole | Sanction | Lift
 
 
 class CommandBatch(_Wire):
@@ -218,7 +332,16 @@ class PresenceChanged(_Wire, tag=9):
     room_ids: list[UUID]
 
 
-Delivery = Events | Transient | Answer | Refusal | Subscribed | NotOwner | Lagged | MemberGone | PresenceChanged
+class UserFrame(_Wire, tag=10):
+    """A frame for every socket of a user, such as a notification."""
+
+    user_id: UUID
+    frame: bytes
+
+
+Delivery = (
+    Events | Transient | Answer | Refusal | Subscribed | NotOwner | Lagged | MemberGone | PresenceChanged | UserFrame
+)
 
 
 class DeliveryBatch(_Wire):

@@ -16,6 +16,12 @@ from veza.realtime.protocol import timestamp
 
 class EventKind(enum.StrEnum):
     MESSAGE = "message"
+    MESSAGE_EDITED = "message_edited"
+    MESSAGE_DELETED = "message_deleted"
+    REACTION_ADDED = "reaction_added"
+    REACTION_REMOVED = "reaction_removed"
+    MESSAGE_PINNED = "message_pinned"
+    MESSAGE_UNPINNED = "message_unpinned"
     MEMBER_JOINED = "member_joined"
     MEMBER_LEFT = "member_left"
     ROOM_UPDATED = "room_updated"
@@ -28,10 +34,16 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class RoomEvent(msgspec.Struct, frozen=True):
-    """`sender` did it. `body` holds what the kind needs, as JSON values:
+    """`sender` did it. `body` holds what the kind needs, as JSON values, and is stored as it is:
 
-    message: content, parent_id, attachments; member_joined: user_id, role; member_left: user_id, reason
-    (left or removed); room_updated: name; room_deleted: nothing.
+    message: content, parent_id, attachments (a list of `{id, name, mime_type, size_bytes}`), mentions (user ids);
+    message_edited and message_deleted, message_pinned and message_unpinned: message_id; reaction_added and
+    reaction_removed: message_id, emoji; member_joined: user_id, role; member_left: user_id, reason (left, removed,
+    kicked or banned); room_updated: name, retention_days, and `member` `{user_id, role, muted_until}` when one of them
+    changed; room_deleted: nothing.
+
+    `content` of a message_edited is shown but not stored with the event: the message's own row has it, and only there.
+    `edited_at` and `deleted_at` are the message's, known when it is read from the log.
     """
 
     room_id: UUID
@@ -42,7 +54,10 @@ class RoomEvent(msgspec.Struct, frozen=True):
     created_at: datetime
     body: dict[str, Any]
     client_msg_id: str | None = None
-    subject: Person | None = None  # the member that member_joined and member_left tell of
+    subject: Person | None = None  # the member that member_joined, member_left and room_updated tell of
+    content: str | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 def wire(event: RoomEvent) -> dict[str, Any]:
@@ -54,19 +69,38 @@ def wire(event: RoomEvent) -> dict[str, Any]:
         "id": event.id,
         "sender": event.sender,
     }
+    body = event.body
     match event.kind:
         case EventKind.MESSAGE:
-            shown["content"] = event.body.get("content")
-            shown["parent_id"] = event.body.get("parent_id")
+            shown["content"] = body.get("content")
+            shown["parent_id"] = body.get("parent_id")
             shown["client_msg_id"] = event.client_msg_id
-            shown["attachments"] = event.body.get("attachments", [])
+            shown["attachments"] = body.get("attachments", [])
+            if "mentions" in body:
+                shown["mentions"] = body["mentions"]
+            if event.edited_at is not None:
+                shown["edited_at"] = timestamp(event.edited_at)
+            if event.deleted_at is not None:
+                shown["deleted_at"] = timestamp(event.deleted_at)
+        case EventKind.MESSAGE_EDITED:
+            shown["message_id"] = body.get("message_id")
+            shown["content"] = event.content
+            shown["edited_at"] = timestamp(event.created_at)
+        case EventKind.MESSAGE_DELETED | EventKind.MESSAGE_PINNED | EventKind.MESSAGE_UNPINNED:
+            shown["message_id"] = body.get("message_id")
+        case EventKind.REACTION_ADDED | EventKind.REACTION_REMOVED:
+            shown["message_id"] = body.get("message_id")
+            shown["emoji"] = body.get("emoji")
         case EventKind.MEMBER_JOINED:
             shown["user"] = event.subject
-            shown["role"] = event.body.get("role")
+            shown["role"] = body.get("role")
         case EventKind.MEMBER_LEFT:
             shown["user"] = event.subject
-            shown["reason"] = event.body.get("reason")
+            shown["reason"] = body.get("reason")
         case EventKind.ROOM_UPDATED:
-            shown["name"] = event.body.get("name")
+            shown["name"] = body.get("name")
+            shown["retention_days"] = body.get("retention_days")
+            if member := body.get("member"):
+                shown["member"] = {"user": event.subject, "role": member["role"], "muted_until": member["muted_until"]}
     shown["created_at"] = timestamp(event.created_at)
     return shown

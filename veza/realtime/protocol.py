@@ -11,6 +11,8 @@ from veza.realtime import frames
 
 SUBPROTOCOL = "veza.v1"
 MESSAGE_CHARS = 4000
+MAX_ATTACHMENTS = 10
+EMOJI_CHARS = 32
 PAGE_EVENTS = 500
 # A page ends here too: clients take frames of 1 MiB by default, and a slow one must get it through in time.
 PAGE_BYTES = 256 * 1024
@@ -18,6 +20,9 @@ PAGE_BYTES = 256 * 1024
 HEARTBEAT_S = 25
 AUTHENTICATE_S = 10.0
 BAD_FRAMES_IN_A_ROW = 10
+
+# What emoji are put together with, though it prints nothing by itself: joiner, and the tags of flags.
+_JOINERS = frozenset({"\u200d", *map(chr, range(0xE0020, 0xE0080))})
 
 Presence = Literal["online", "away", "busy", "invisible"]
 Limit = msgspec.Meta(ge=1, le=100)
@@ -49,6 +54,40 @@ class SendMessage(_Command, tag="send_message", kw_only=True):
     content: str
     client_msg_id: str | None = None
     parent_id: UUID | None = None
+    attachments: Annotated[list[UUID], msgspec.Meta(max_length=MAX_ATTACHMENTS)] | None = None
+
+
+class EditMessage(_Command, tag="edit_message", kw_only=True):
+    room_id: UUID
+    message_id: UUID
+    content: str
+
+
+class DeleteMessage(_Command, tag="delete_message", kw_only=True):
+    room_id: UUID
+    message_id: UUID
+
+
+class AddReaction(_Command, tag="add_reaction", kw_only=True):
+    room_id: UUID
+    message_id: UUID
+    emoji: str
+
+
+class RemoveReaction(_Command, tag="remove_reaction", kw_only=True):
+    room_id: UUID
+    message_id: UUID
+    emoji: str
+
+
+class PinMessage(_Command, tag="pin_message", kw_only=True):
+    room_id: UUID
+    message_id: UUID
+
+
+class UnpinMessage(_Command, tag="unpin_message", kw_only=True):
+    room_id: UUID
+    message_id: UUID
 
 
 class MarkRead(_Command, tag="mark_read", kw_only=True):
@@ -68,6 +107,15 @@ class GetHistory(_Command, tag="get_history", kw_only=True):
     limit: int = 50
 
 
+class GetThread(_Command, tag="get_thread", kw_only=True):
+    """Replies to a message, oldest first, later than `after_seq`."""
+
+    room_id: UUID
+    parent_id: UUID
+    after_seq: Seq = 0
+    limit: int = 50
+
+
 class GetMembers(_Command, tag="get_members", kw_only=True):
     room_id: UUID
 
@@ -81,7 +129,23 @@ class Ping(_Command, tag="ping"):
 
 
 ClientCommand = (
-    Authenticate | JoinRoom | LeaveRoom | SendMessage | MarkRead | Typing | GetHistory | GetMembers | SetPresence | Ping
+    Authenticate
+    | JoinRoom
+    | LeaveRoom
+    | SendMessage
+    | EditMessage
+    | DeleteMessage
+    | AddReaction
+    | RemoveReaction
+    | PinMessage
+    | UnpinMessage
+    | MarkRead
+    | Typing
+    | GetHistory
+    | GetThread
+    | GetMembers
+    | SetPresence
+    | Ping
 )
 
 _decoder: msgspec.json.Decoder[ClientCommand] = msgspec.json.Decoder(ClientCommand)
@@ -138,6 +202,21 @@ def clean_content(content: str) -> str:
     if "\0" in content or not _encodable(content):
         raise InvalidArgument("A message has a character that text cannot hold.", (("content", "bad character"),))
     return content
+
+
+def clean_emoji(emoji: str) -> str:
+    """An emoji as stored: 1–32 characters without spaces or control characters, so also short names such as `:wave:`.
+
+    Raises InvalidArgument.
+    """
+    emoji = emoji.strip()
+    if not 1 <= len(emoji) <= EMOJI_CHARS or any(char.isspace() or not _fit(char) for char in emoji):
+        raise InvalidArgument("That is no emoji.", (("emoji", f"1 to {EMOJI_CHARS} visible characters"),))
+    return emoji
+
+
+def _fit(char: str) -> bool:
+    return char.isprintable() or char in _JOINERS
 
 
 def _encodable(text: str) -> bool:

@@ -8,7 +8,9 @@ from veza.storage.models.accounts import User
 
 
 class Room(Model):
-    """A conversation. `direct_key` is `<smaller uuid>:<larger uuid>` of a direct room, unique."""
+    """A conversation. `direct_key` is `<smaller uuid>:<larger uuid>` of a direct room, unique. Events before
+    `first_seq` are gone by its retention.
+    """
 
     id = fields.UUIDField(primary_key=True)
     type = fields.TextField()
@@ -19,6 +21,8 @@ class Room(Model):
     direct_key = fields.TextField(null=True)
     created_at = fields.DatetimeField(db_default=SqlDefault("now()"))
     deleted_at = fields.DatetimeField(null=True)
+    first_seq = fields.BigIntField(db_default=1)
+    retention_days = fields.IntField(null=True)
 
     class Meta:
         table = "rooms"
