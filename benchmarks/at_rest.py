@@ -22,7 +22,7 @@ def measure(options: Options) -> Answer:
     shares: list[float] = []
     used: dict[str, float] = {}
     with running() as system:
-        time.sleep(SETTLE_S)
+        time.sleep(options.sized(SETTLE_S, 1.0))
         for _ in range(options.runs):
             before, began = cpu_by_name(system.processes()), time.monotonic()
             time.sleep(options.seconds)

@@ -7,7 +7,7 @@ answer from a Sanic application with nothing around it, on the same core, in tur
 import os
 
 from benchmarks.support import load
-from benchmarks.support.figures import Figure
+from benchmarks.support.figures import Figure, PeerRuns
 from benchmarks.support.peers import bare_sanic
 from benchmarks.support.processes import pin
 from benchmarks.support.question import Answer, Options, Question, ask
@@ -35,7 +35,7 @@ def measure(options: Options) -> Answer:
         name="GET /health, one core",
         unit="requests/s",
         runs=[run["requests"] / run["seconds"] for run in seen["ours"]],
-        peer_runs=[run["requests"] / run["seconds"] for run in seen["peer"]],
+        peers=[PeerRuns(name="bare Sanic", runs=[run["requests"] / run["seconds"] for run in seen["peer"]])],
         target=TARGET,
         of_ratio=True,
     )

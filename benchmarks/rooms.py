@@ -1,72 +1,127 @@
-"""Many rooms: how many messages a second are stored when everybody talks?
+"""Many rooms: how many messages a second are stored when all of them talk, and how long is a reply at half of that?
 
-1,000 rooms of two members, 2,000 sockets. Each socket sends 200 bytes to its room, waits for the reply that says
-the message is stored, and sends the next. Replies are counted, and afterwards what the rooms hold is compared with
-what was sent: no more, no less.
+2,000 rooms of five members, all connected: 10,000 sockets. Each room has one message of 200 bytes waiting for the
+reply that says it is stored; then its next member writes, and all five read. Replies are counted, and afterwards what
+the rooms hold is compared with what was sent: no more, no less.
+
+Then half of the rate that was found is sent, at a fixed pace whatever the replies do, over the same rooms. A reply's
+time counts from the moment its message was due, so that a server that stalls is not spared by a client that waits.
+
+Beside it Socket.IO 4 with as many rooms and sockets, which acknowledges at once and stores nothing; the same client.
 """
 
 import asyncio
+import statistics
 from typing import Any
 
-from benchmarks.support.figures import Figure
-from benchmarks.support.load import Plan, member, opened
+from benchmarks.support.figures import Figure, PeerRuns
+from benchmarks.support.load import Load, Plan, member, opened
+from benchmarks.support.peers import SOCKET_IO_4, started
 from benchmarks.support.people import Person, at_once, make_room, people, stored_events
+from benchmarks.support.progress import progress
 from benchmarks.support.question import Answer, Options, Question, ask
-from benchmarks.support.system import UNLIMITED, running
+from benchmarks.support.system import UNLIMITED, System, running
 
-PEOPLE = 50
-ROOMS = 1000
-TARGET = 5000.0
+PEOPLE = 100
+ROOMS = 2000
+MEMBERS = 5
+TARGET = 6000.0
+REPLY_TARGET_MS = 50.0
+# 10,000 sockets of 100 people.
+SETTINGS = {**UNLIMITED, "VEZA_MAX_SOCKETS_PER_USER": "128"}
+
+Runs = list[dict[str, Any]]
 
 
 async def _measure(options: Options) -> Answer:
-    runs: list[dict[str, Any]] = []
-    with running(**UNLIMITED) as system:
-        async with people(system.url, PEOPLE) as crowd:
-            plans = await _plans(crowd)
+    rooms = options.sized(ROOMS, 20)
+    with running(**SETTINGS) as system:
+        async with people(system.url, options.sized(PEOPLE, 10)) as crowd:
+            plans = await plan_rooms(crowd, rooms, MEMBERS)
+            progress(f"{rooms:,} rooms are made")
             before = sum((await stored_events(crowd)).values())
-            sent = 0
             with opened(system.port, plans) as sockets:
-                for _ in range(options.runs):
-                    cores: dict[str, float] = {}
-                    with system.using(cores):
-                        measured, total = sockets.rooms(options.seconds)
-                    if total["unanswered"] or total["replies"] != total["sent"]:
-                        raise RuntimeError(f"not every message was answered: {total}")
-                    runs.append({**measured, "cores": cores})
-                    sent += total["sent"]
+                progress(f"{len(plans):,} sockets are open")
+                runs = _runs(system, sockets, options)
+                progress("all talking")
+                rate = statistics.median(_rates(runs)) / 2
+                half = [sockets.pace(rate, options.seconds, rooms) for _ in range(options.runs)]
+                progress("half of it")
             stored = sum((await stored_events(crowd)).values()) - before
+    sent = sum(run["total"] for run in (*runs, *half))
     if stored != sent:
         raise RuntimeError(f"{sent} messages were acknowledged, {stored} are stored")
-    figures = [
+    with started(SOCKET_IO_4) as peer, opened(peer.port, peer.rooms(rooms, MEMBERS)) as sockets:
+        theirs = [sockets.rooms(options.seconds) for _ in range(options.runs)]
+        progress(SOCKET_IO_4.name)
+    details = {"runs": runs, "half": half, SOCKET_IO_4.name: theirs, "stored": stored, "sent": sent}
+    return Answer(figures=_figures(rooms, runs, half, theirs), settings=SETTINGS, details=details)
+
+
+def _runs(system: System, sockets: Load, options: Options) -> Runs:
+    runs: Runs = []
+    for _ in range(options.runs):
+        cores: dict[str, float] = {}
+        with system.using(cores):
+            measured = sockets.rooms(options.seconds)
+        runs.append({**measured, "cores": cores})
+    return runs
+
+
+def _rates(runs: Runs) -> list[float]:
+    return [run["replies"] / run["seconds"] for run in runs]
+
+
+def _figures(rooms: int, runs: Runs, half: Runs, theirs: Runs) -> list[Figure]:
+    return [
         Figure(
-            name=f"{ROOMS:,} rooms of two, all talking",
+            name=f"{rooms:,} rooms of {MEMBERS}, all talking",
             unit="stored messages/s",
-            runs=[run["replies"] / run["seconds"] for run in runs],
+            runs=_rates(runs),
+            peers=[PeerRuns(name=f"{SOCKET_IO_4.name}, storing nothing", runs=_rates(theirs))],
             target=TARGET,
         ),
         Figure(
-            name="the reply to each, with 2,000 in flight, p50",
+            name=f"the reply to each, with {rooms:,} in flight, p50",
             unit="ms",
             runs=[run["reply_ms"]["p50"] for run in runs],
+            peers=[PeerRuns(name=SOCKET_IO_4.name, runs=[run["reply_ms"]["p50"] for run in theirs])],
+        ),
+        Figure(
+            name="send → stored reply at half of that rate, p50",
+            unit="ms",
+            runs=[run["reply_ms"]["p50"] for run in half],
+        ),
+        Figure(
+            name="send → stored reply at half of that rate, p99",
+            unit="ms",
+            runs=[run["reply_ms"]["p99"] for run in half],
+            target=REPLY_TARGET_MS,
+            bound="at most",
         ),
     ]
-    return Answer(figures=figures, settings=UNLIMITED, details={"runs": runs, "stored": stored, "sent": sent})
 
 
-async def _plans(crowd: list[Person]) -> list[Plan]:
-    """Two sockets a room, of two people who share no other room."""
-    pairs = [(room % PEOPLE, (room + 1 + room // PEOPLE) % PEOPLE) for room in range(ROOMS)]
-    rooms = await at_once(make_room([crowd[one], crowd[other]]) for one, other in pairs)
+async def plan_rooms(crowd: list[Person], rooms: int, members: int) -> list[Plan]:
+    """So many new rooms with a socket for each member; the people are spread evenly over them."""
+    # Any two people share few rooms; nobody is in a room twice.
+    groups = [
+        [(room + place * (1 + room // len(crowd))) % len(crowd) for place in range(members)] for room in range(rooms)
+    ]
+    room_ids = await at_once(make_room([crowd[index] for index in group]) for group in groups)
     paths = [await person.socket_path() for person in crowd]
-    return [member(paths[index], room_id) for room_id, pair in zip(rooms, pairs, strict=True) for index in pair]
+    return [
+        member(paths[index], room_id, room)
+        for room, (room_id, group) in enumerate(zip(room_ids, groups, strict=True))
+        for index in group
+    ]
 
 
 def measure(options: Options) -> Answer:
     return asyncio.run(_measure(options))
 
 
-QUESTION = Question("rooms", "How many messages a second are stored when 1,000 rooms talk?", measure, seconds=5.0)
+QUESTION = Question("rooms", "How many messages a second are stored when 2,000 rooms talk?", measure, 5, 4.0)
 
 if __name__ == "__main__":
     ask(QUESTION)

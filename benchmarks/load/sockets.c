@@ -24,8 +24,30 @@ enum { TEXT = 1, CLOSE = 8, PING = 9, PONG = 10 };
 
 Sockets sockets;
 static int poller = -1;
+static int server_port;
 
 static char *field(char **rest) { return need(strdup(strsep(rest, "\t"))); }
+
+static Dialect dialect(const char *name) {
+    if (!strcmp(name, "plain")) return PLAIN;
+    if (!strcmp(name, "veza")) return VEZA;
+    if (!strcmp(name, "socket.io")) return SOCKET_IO;
+    fprintf(stderr, "no such dialect: %s\n", name);
+    exit(2);
+}
+
+// Put the newest socket into the room of that number, which is the last one or the next.
+static void enter_room(int number) {
+    if (number == sockets.room_count) {
+        sockets.rooms = need(realloc(sockets.rooms, (size_t)++sockets.room_count * sizeof(Room)));
+        sockets.rooms[number] = (Room){.first = sockets.count - 1};
+    }
+    if (number != sockets.room_count - 1) {
+        fprintf(stderr, "the sockets of a room do not follow one another\n");
+        exit(2);
+    }
+    sockets.rooms[number].count++;
+}
 
 void read_plan(const char *path) {
     FILE *file = fopen(path, "r");
@@ -37,8 +59,8 @@ void read_plan(const char *path) {
         line[strcspn(line, "\n")] = 0;
         int tabs = 0;
         for (char *c = line; *c; c++) tabs += *c == '\t';
-        if (tabs != 3) {
-            fprintf(stderr, "%s: a line of the plan has four fields\n", path);
+        if (tabs != 5) {
+            fprintf(stderr, "%s: a line of the plan has six fields\n", path);
             exit(2);
         }
         if (sockets.count == capacity) {
@@ -47,23 +69,28 @@ void read_plan(const char *path) {
         }
         char *rest = line;
         Socket *socket = &sockets.all[sockets.count++];
-        *socket = (Socket){.fd = -1};
+        *socket = (Socket){.fd = -1, .dialect = dialect(strsep(&rest, "\t")), .room = atoi(strsep(&rest, "\t"))};
         socket->path = field(&rest);
         socket->opening = field(&rest);
         socket->prefix = field(&rest);
         socket->suffix = field(&rest);
+        enter_room(socket->room);
     }
     free(line);
     fclose(file);
 }
 
-static void lost(Socket *socket) {
+void drop(Socket *socket) {
     if (socket->state == CLOSED) return;
     if (socket->state == OPEN) sockets.ready--;
     socket->state = CLOSED;
-    sockets.closed++;
     close(socket->fd);
     socket->fd = -1;
+}
+
+static void lost(Socket *socket) {
+    sockets.closed += socket->state != CLOSED;
+    drop(socket);
 }
 
 // Writes everything, waiting where the kernel's buffer is full: frames here are small, and waiting is rare.
@@ -107,12 +134,29 @@ static void become_ready(Socket *socket) {
     sockets.ready++;
 }
 
-static void opened(Socket *socket, const uint8_t *payload, size_t length) {
+static bool opened(Socket *socket, const uint8_t *payload, size_t length) {
+    if (socket->dialect == SOCKET_IO) {
+        if (length && payload[0] == '0') send_text(socket, "40", 2);
+        return length >= 2 && payload[0] == '4' && payload[1] == '0';
+    }
     if (memmem(payload, length, "\"type\":\"error\"", 14)) {
         fprintf(stderr, "the opening frame was refused: %.*s\n", (int)length, (const char *)payload);
         exit(3);
     }
-    if (memmem(payload, length, "\"type\":\"reply\"", 14)) become_ready(socket);
+    if (!memmem(payload, length, "\"type\":\"reply\"", 14)) return false;
+    const char *seq = memmem(payload, length, "\"seq\":", 6);
+    if (seq) socket->seq = strtoull(seq + 6, NULL, 10);
+    return true;
+}
+
+static void take_text(Socket *socket, const uint8_t *payload, size_t length) {
+    if (socket->state == OPENING) {
+        if ((sockets.on_opening ? sockets.on_opening : opened)(socket, payload, length)) become_ready(socket);
+    } else if (socket->dialect == SOCKET_IO && length == 1 && payload[0] == '2') {
+        send_text(socket, "3", 1);
+    } else if (sockets.on_text) {
+        sockets.on_text(socket, payload, length);
+    }
 }
 
 static void take_frame(Socket *socket, int opcode, const uint8_t *payload, size_t length) {
@@ -120,10 +164,8 @@ static void take_frame(Socket *socket, int opcode, const uint8_t *payload, size_
         send_frame(socket, PONG, payload, length);
     } else if (opcode == CLOSE) {
         fprintf(stderr, "a socket was closed: %d\n", length >= 2 ? payload[0] << 8 | payload[1] : 0);
-    } else if (opcode == TEXT && socket->state == OPENING) {
-        opened(socket, payload, length);
-    } else if (opcode == TEXT && sockets.on_text) {
-        sockets.on_text(socket, payload, length);
+    } else if (opcode == TEXT) {
+        take_text(socket, payload, length);
     }
 }
 
@@ -148,11 +190,11 @@ static size_t take_upgrade(Socket *socket) {
         fprintf(stderr, "no WebSocket: %.*s\n", (int)socket->length, (char *)socket->buffer);
         exit(3);
     }
-    if (*socket->opening) {
-        socket->state = OPENING;
-        send_text(socket, socket->opening, strlen(socket->opening));
-    } else {
+    if (socket->dialect == PLAIN) {
         become_ready(socket);
+    } else {
+        socket->state = OPENING;
+        if (*socket->opening && !sockets.on_opening) send_text(socket, socket->opening, strlen(socket->opening));
     }
     return (size_t)(end + 4 - socket->buffer);
 }
@@ -201,14 +243,20 @@ static void watch(int operation, int fd, uint32_t events, void *of) {
     if (epoll_ctl(poller, operation, fd, &event) < 0) die("epoll_ctl");
 }
 
-static void begin(Socket *socket, int port) {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+void open_again(Socket *next) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)server_port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int on = 1;
-    socket->state = CONNECTING;
-    setsockopt(socket->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(socket->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) die("connect");
-    watch(EPOLL_CTL_ADD, socket->fd, EPOLLOUT, socket);
+    free(next->buffer);
+    next->buffer = NULL;
+    next->length = next->capacity = 0;
+    next->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (next->fd < 0) die("socket");
+    next->state = CONNECTING;
+    setsockopt(next->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(next->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) die("connect");
+    watch(EPOLL_CTL_ADD, next->fd, EPOLLOUT, next);
 }
 
 static void connected(Socket *socket) {
@@ -242,14 +290,12 @@ bool turn(int milliseconds) {
 
 void open_sockets(int port, int at_once, double seconds) {
     poller = epoll_create1(0);
+    server_port = port;
     int begun = 0;
     uint64_t deadline = now_ns() + (uint64_t)(seconds * 1e9);
     while (sockets.ready < sockets.count) {
         while (begun < sockets.count && begun - sockets.ready - sockets.closed < at_once) {
-            Socket *next = &sockets.all[begun++];
-            next->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-            if (next->fd < 0) die("socket");
-            begin(next, port);
+            open_again(&sockets.all[begun++]);
         }
         turn(100);
         if (now_ns() > deadline || sockets.closed) {

@@ -1,4 +1,4 @@
-"""Figures: what was measured, beside the peer's, against the target; as JSON and as a table."""
+"""Figures: what was measured, beside its peers', against the target; as JSON and as a table."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,15 +12,32 @@ from benchmarks.support.paths import RESULTS
 Bound = Literal["at least", "at most"]
 
 
+class PeerRuns(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The same of somebody else. `ratio` is ours divided by this; without runs, `note` says why it has none."""
+
+    name: str
+    runs: list[float] = []
+    value: float | None = None
+    ratio: float | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.runs:
+            self.value = statistics.median(self.runs)
+
+
 class Figure(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One thing measured. `value`, `peer` are medians over the runs; a target is of `ratio` where `of_ratio` is set."""
+    """One thing measured; values are medians over the runs.
+
+    A target is of the ratio where `of_ratio` is set: that to the peer `against`, or to the best of them.
+    """
 
     name: str
     unit: str
     runs: list[float]
     value: float = 0.0
-    peer_runs: list[float] = []
-    peer: float | None = None
+    peers: list[PeerRuns] = []
+    against: str = ""
     ratio: float | None = None
     target: float | None = None
     bound: Bound = "at least"
@@ -29,12 +46,28 @@ class Figure(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         self.value = statistics.median(self.runs)
-        if self.peer_runs:
-            self.peer = statistics.median(self.peer_runs)
-            self.ratio = self.value / self.peer if self.peer else None
+        for peer in self.peers:
+            peer.ratio = self.value / peer.value if peer.value else None
+        ratios = [peer.ratio for peer in self.peers if peer.ratio and self.against in ("", peer.name)]
+        if ratios:
+            self.ratio = min(ratios) if self.bound == "at least" else max(ratios)
         seen = self.ratio if self.of_ratio else self.value
-        if self.target is not None and seen is not None:
-            self.met = seen >= self.target if self.bound == "at least" else seen <= self.target
+        if self.target is not None:
+            self.met = seen is not None and (seen >= self.target if self.bound == "at least" else seen <= self.target)
+
+
+class Curve(msgspec.Struct, kw_only=True):
+    """How something grows with something else: for each `x` the runs, and their median in `values`."""
+
+    name: str
+    unit: str
+    x_name: str
+    x: list[float]
+    runs: list[list[float]]
+    values: list[float] = []
+
+    def __post_init__(self) -> None:
+        self.values = [statistics.median(runs) for runs in self.runs]
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -43,18 +76,20 @@ class Result(msgspec.Struct, kw_only=True):
     name: str
     question: str
     measured_at: str
+    took_s: float = 0.0
     busy_before: float
     load_average_before: float
     machine: dict[str, Any]
     settings: dict[str, str]
     figures: list[Figure]
+    curves: list[Curve] = []
     details: dict[str, Any]
 
 
-def save(result: Result) -> Path:
-    """Write `results/<name>.json`; its path."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{result.name}.json"
+def save(result: Result, directory: Path = RESULTS) -> Path:
+    """Write `<name>.json`; its path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{result.name}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return path
 
@@ -67,29 +102,48 @@ def load_all() -> list[Result]:
 def describe(figure: Figure) -> str:
     """One line for the terminal."""
     words = [f"{figure.name}: {number(figure.value)} {figure.unit}"]
-    if figure.peer is not None:
-        words.append(f"(peer {number(figure.peer)}, ratio {number(figure.ratio)})")
+    if figure.peers:
+        words.append(f"({'; '.join(peer_text(peer) for peer in figure.peers)})")
     if figure.target is not None:
         words.append(f"target {target_text(figure)}: {'met' if figure.met else 'MISSED'}")
     return "  " + "  ".join(words)
 
 
+def describe_curve(curve: Curve) -> str:
+    return f"  {curve.name}: {curve_text(curve)} {curve.unit}"
+
+
 def table(results: Sequence[Result]) -> str:
-    """All figures in Markdown."""
-    rows = ["| what | ours | peer | ratio | target | met |", "|---|---|---|---|---|---|"]
+    """All figures in Markdown, and below them the curves."""
+    rows = ["| what | ours | peers (ours divided by theirs) | target | met |", "|---|---|---|---|---|"]
     for result in results:
         for figure in result.figures:
             met = "" if figure.met is None else "yes" if figure.met else "**no**"
             cells = (
                 figure.name,
                 f"{number(figure.value)} {figure.unit}",
-                "" if figure.peer is None else number(figure.peer),
-                "" if figure.ratio is None else number(figure.ratio),
+                "; ".join(peer_text(peer) for peer in figure.peers),
                 "" if figure.target is None else target_text(figure),
                 met,
             )
             rows.append("| " + " | ".join(cells) + " |")
+    curves = [curve for result in results for curve in result.curves]
+    if curves:
+        rows += ["", "| what grows | so it goes |", "|---|---|"]
+        rows += [f"| {curve.name}, {curve.unit} | {curve_text(curve)} |" for curve in curves]
     return "\n".join(rows)
+
+
+def peer_text(peer: PeerRuns) -> str:
+    if peer.value is None:
+        return f"{peer.name}: {peer.note}"
+    return f"{peer.name} {number(peer.value)}" + ("" if peer.ratio is None else f", {number(peer.ratio)} ×")
+
+
+def curve_text(curve: Curve) -> str:
+    return f"{curve.x_name} " + ", ".join(
+        f"{number(x)}: {number(value)}" for x, value in zip(curve.x, curve.values, strict=True)
+    )
 
 
 def number(value: float | None) -> str:
@@ -101,4 +155,6 @@ def number(value: float | None) -> str:
 
 def target_text(figure: Figure) -> str:
     sign = "≥" if figure.bound == "at least" else "≤"
-    return f"{sign} {number(figure.target)}" + (" ×" if figure.of_ratio else f" {figure.unit}")
+    if not figure.of_ratio:
+        return f"{sign} {number(figure.target)} {figure.unit}"
+    return f"{sign} {number(figure.target)} × {figure.against or 'the best peer'}"

@@ -16,30 +16,31 @@ from benchmarks.support.people import Person
 from benchmarks.support.processes import Talker, talking
 
 COMPILE = ("-O2", "-std=c17", "-Wall", "-Wextra", "-Wconversion")
-TOOLS = {"wsload": ("wsload.c", "sockets.c"), "httpload": ("httpload.c",)}
+TOOLS = {"wsload": ("wsload.c", "counting.c", "rooms.c", "storm.c", "sockets.c"), "httpload": ("httpload.c",)}
 OPEN_S = 150.0
 # Beyond the time of the measurement itself.
-ANSWER_S = 40.0
+ANSWER_S = 90.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How one socket is opened, and what is around the content of its messages."""
+    """How one socket is opened, the number of its room, and what is around the content of its messages."""
 
+    dialect: str
+    room: int = 0
     path: str = "/"
     opening: str = ""
     prefix: str = ""
     suffix: str = ""
 
     def line(self) -> str:
-        return "\t".join((self.path, self.opening, self.prefix, self.suffix)) + "\n"
+        return "\t".join((self.dialect, str(self.room), self.path, self.opening, self.prefix, self.suffix)) + "\n"
 
 
-BARE = Plan()
-
-
-def member(path: str, room_id: str) -> Plan:
+def member(path: str, room_id: str, room: int = 0) -> Plan:
     """A socket that joins a room and writes to it, asking for the reply that says `stored`."""
     return Plan(
+        "veza",
+        room,
         path,
         json.dumps({"type": "join_room", "id": "join", "room_id": room_id}),
         f'{{"type":"send_message","id":"m","room_id":"{room_id}","content":"',
@@ -78,7 +79,9 @@ def raise_file_limit(sockets: int) -> None:
 class Load:
     """Sockets that are open, and what to do with them."""
 
-    def __init__(self, talker: Talker, opened_in: float) -> None:
+    def __init__(self, talker: Talker, sockets: int, rooms: int, opened_in: float) -> None:
+        self.sockets = sockets
+        self.rooms_open = rooms
         self.opened_in = opened_in
         self._talker = talker
 
@@ -90,10 +93,31 @@ class Load:
         """One room, messages at a fixed rate."""
         return self._ask(f"rate {per_second} {seconds}", seconds)
 
-    def rooms(self, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Many rooms, each socket talking; what was counted in the time, and the totals with what came after it."""
-        measured = self._ask(f"rooms {seconds}", seconds)
-        return measured, self._talker.read(ANSWER_S)
+    def rooms(self, seconds: float) -> dict[str, Any]:
+        """Every room has one message waiting for its reply."""
+        return self._ask_with_totals(f"rooms {seconds}", seconds)
+
+    def pace(self, per_second: float, seconds: float, rooms: int) -> dict[str, Any]:
+        """Messages at a fixed rate over the first `rooms` rooms; replies count from when a message was due."""
+        return self._ask_with_totals(f"pace {per_second} {seconds} {rooms}", seconds)
+
+    def round(self) -> dict[str, Any]:
+        """One message in each room; `closed` sockets and `lost` deliveries are for the caller to judge."""
+        return self._talker.ask("round", ANSWER_S)
+
+    def storm(self, per_second: float, down: float, patience: float) -> dict[str, Any]:
+        """Cut all sockets but the first of each room, which goes on writing; let them come back at once."""
+        found = self._talker.ask(f"storm {per_second} {down} {patience}", down + patience + ANSWER_S)
+        if found["refused"] or found["closed"] or found["replies"] != found["sent"]:
+            raise RuntimeError(f"storm: sockets were refused or messages were not answered: {found}")
+        return found
+
+    def _ask_with_totals(self, command: str, seconds: float) -> dict[str, Any]:
+        found = self._ask(command, seconds)
+        totals = self._talker.read(ANSWER_S)
+        if totals["unanswered"] or totals["replies"] != totals["sent"]:
+            raise RuntimeError(f"{command}: not every message was answered: {totals}")
+        return found
 
     def _ask(self, command: str, seconds: float) -> dict[str, Any]:
         found = self._talker.ask(command, seconds + ANSWER_S)
@@ -111,7 +135,8 @@ def opened(port: int, plans: Iterable[Plan]) -> Iterator[Load]:
         file.writelines(lines)
         file.flush()
         with talking([tool("wsload"), str(port), file.name]) as talker:
-            yield Load(talker, talker.read(OPEN_S)["seconds"])
+            opening = talker.read(OPEN_S)
+            yield Load(talker, opening["open"], opening["rooms"], opening["seconds"])
 
 
 def get(port: int, path: str, connections: int, seconds: float, core: int) -> dict[str, Any]:

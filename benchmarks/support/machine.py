@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from benchmarks.support.paths import need
-from benchmarks.support.peers import NODE_HINT
+from benchmarks.support.peers import NODE_HINT, versions
 
 
 def machine() -> dict[str, Any]:
@@ -26,6 +26,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("ray", "sanic", "uvloop", "websockets", "asyncpg")},
         "node": node.stdout.strip().lstrip("v"),
+        "peers": versions(),
     }
 
 

@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "benchmarks"
 BUILD = SOURCES / ".build"
 RESULTS = SOURCES / "results"
+QUICK = BUILD / "quick"
 VEZA = Path(sys.executable).with_name("veza")
 
 

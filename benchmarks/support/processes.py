@@ -5,7 +5,7 @@ import os
 import select
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +69,19 @@ def end(process: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
+def end_all(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """End what of these is still there after a moment; which that was."""
+    _, left = psutil.wait_procs(list(processes), timeout=3)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return left
+
+
 def tree(pid: int) -> list[psutil.Process]:
     """A process and all below it."""
     root = psutil.Process(pid)
     return [root, *root.children(recursive=True)]
-
-
-def titled(pid: int, title: str) -> list[psutil.Process]:
-    """The processes below `pid` that show `title` as their command line, such as `ray::Gateway`."""
-    return [process for process in tree(pid) if name(process).startswith(title)]
 
 
 def name(process: psutil.Process) -> str:
@@ -105,15 +109,18 @@ def proportional_bytes(processes: Iterable[psutil.Process]) -> int:
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
     """Processor time used until now, that of ended children included."""
-    used = [process.cpu_times() for process in processes]
-    return sum(times.user + times.system + times.children_user + times.children_system for times in used)
+    return sum(cpu_by_name(processes).values())
 
 
 def cpu_by_name(processes: Iterable[psutil.Process]) -> dict[str, float]:
     """The same, by what the processes are."""
     found: dict[str, float] = {}
     for process in processes:
-        found[name(process)] = found.get(name(process), 0.0) + cpu_seconds([process])
+        # What ends meanwhile (a worker of the database, say) is counted by its parent.
+        with suppress(psutil.NoSuchProcess):
+            times, title = process.cpu_times(), name(process)
+            used = times.user + times.system + times.children_user + times.children_system
+            found[title] = found.get(title, 0.0) + used
     return found
 
 

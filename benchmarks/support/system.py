@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,19 +30,24 @@ UNLIMITED = {
 
 
 class System:
-    """A running platform: where it is, and its processes."""
+    """A running platform: where it is, and its processes; those of nodes that it joined are `beside` it."""
 
-    def __init__(self, pid: int, port: int) -> None:
+    def __init__(self, pid: int, port: int, beside: Sequence[int] = ()) -> None:
         self.pid = pid
         self.port = port
+        self._beside = beside
         self.url = f"http://127.0.0.1:{port}"
 
     def processes(self) -> list[psutil.Process]:
-        return processes.tree(self.pid)
+        return [process for pid in (self.pid, *self._beside) for process in processes.tree(pid)]
 
     def actors(self, kind: str) -> list[psutil.Process]:
         """The processes of one class of actors, such as `Gateway`."""
-        return processes.titled(self.pid, f"ray::{kind}")
+        return [process for process in self.processes() if processes.name(process).startswith(f"ray::{kind}")]
+
+    def cpu_seconds(self) -> float:
+        """Processor time that all of it has used."""
+        return processes.cpu_seconds(self.processes())
 
     @contextmanager
     def using(self, cores: dict[str, float]) -> Iterator[None]:
@@ -78,9 +83,9 @@ def running(**settings: str) -> Iterator[System]:
 
 
 @contextmanager
-def running_at(home: Path, **settings: str) -> Iterator[System]:
+def running_at(home: Path, beside: Sequence[int] = (), /, **settings: str) -> Iterator[System]:
     """The same on a directory that may hold the data of an earlier run."""
-    port = _free_port()
+    port = free_port()
     environment = {
         # Nothing of the caller's settings, and no `.env`: the working directory has none.
         "PATH": os.environ["PATH"],
@@ -88,7 +93,7 @@ def running_at(home: Path, **settings: str) -> Iterator[System]:
         "LANG": "C.UTF-8",
         "VEZA_DATA_DIR": str(home / "data"),
         "PORT": str(port),
-        "RTMP_PORT": str(_free_port()),
+        "RTMP_PORT": str(free_port()),
         **settings,
     }
     log = home / "serve.log"
@@ -98,12 +103,13 @@ def running_at(home: Path, **settings: str) -> Iterator[System]:
         )
     try:
         _wait_until_ready(process, log)
-        yield System(process.pid, port)
+        yield System(process.pid, port, beside)
     finally:
         _stop(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -127,7 +133,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(STOP_S)
-    _, left = psutil.wait_procs(below, timeout=3)
-    for child in left:
-        print(f"  left behind by the stop: {child.name()} ({child.pid})", flush=True)
-        child.kill()
+    for child in processes.end_all(below):
+        print(f"  left behind by the stop: {child.pid}", flush=True)

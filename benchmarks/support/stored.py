@@ -1,0 +1,30 @@
+"""The database of a running system, for what no client could make in a reasonable time."""
+
+import json
+import uuid
+from pathlib import Path
+
+import asyncpg
+
+
+async def fill(home: Path, room_id: str, sender_id: str, events: int) -> None:
+    """Write so many messages into a room's log, as its shard would have; it must not be in any shard's memory."""
+    state = json.loads((home / "data" / "run" / "state.json").read_bytes())
+    connection = await asyncpg.connect(state["database_url"])
+    try:
+        await connection.execute(
+            """
+            INSERT INTO room_events (room_id, seq, id, kind, sender_id, client_msg_id, body, created_at)
+            SELECT $1, number, gen_random_uuid(), 'message', $2, NULL,
+                   jsonb_build_object('content', repeat(md5(number::text) || ' ', 6)),
+                   now() - make_interval(secs => $3 - number)
+            FROM generate_series(1, $3::int) number
+            """,
+            uuid.UUID(room_id),
+            uuid.UUID(sender_id),
+            events,
+            timeout=300,
+        )
+        await connection.execute("ANALYZE room_events", timeout=60)
+    finally:
+        await connection.close()
