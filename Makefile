@@ -34,14 +34,33 @@ lint: $(VENV)/.development ## style, types and import rules
 .PHONY: test-all
 test-all: test test-debian ## the same, and what needs Debian packages
 
-# Asked first, because pytest calls "no test" an error.
+# What the tests marked `debian` need: a browser for the JavaScript SDK; Prometheus with promtool, for the files of
+# monitoring/.
+DEBIAN_PACKAGES := chromium prometheus
+
 .PHONY: test-debian
-test-debian: $(VENV)/.development
-	@$(VENV)/bin/pytest -m debian --collect-only >/dev/null 2>&1; found=$$?; \
-	case $$found in \
-	5) echo "No test needs Debian packages." ;; \
-	*) $(VENV)/bin/pytest -m debian ;; \
-	esac
+test-debian: $(VENV)/.development debian-packages
+	$(VENV)/bin/pytest -m debian
+
+# Nothing is started: RUNLEVEL 1 is what keeps a package's service from running.
+.PHONY: debian-packages
+debian-packages:
+	@missing=$$(for package in $(DEBIAN_PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q '^install ok installed$$' || echo $$package; \
+	done | tr '\n' ' '); \
+	test -z "$$missing" && exit; \
+	test "$$(id -u)" = 0 || { echo "Debian packages are missing; as root: apt-get install $$missing"; exit 1; }; \
+	echo "Installing $$missing"; \
+	apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq --no-install-recommends $$missing >/dev/null
+
+# SEEDS=… worlds from the seed FROM=…
+SEEDS ?= 2000
+FROM ?= 0
+
+.PHONY: simulate
+simulate: $(VENV)/.development ## worlds of crashes and cuts, each from a seed (SEEDS=, FROM=), every promise checked
+	@cd tests && ../$(VENV)/bin/python -m simulation --seeds $(SEEDS) --from $(FROM)
 
 .PHONY: bench
 bench: $(VENV)/.development ## measure; figures go to benchmarks/results/
