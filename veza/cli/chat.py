@@ -34,8 +34,8 @@ Examples:
                                     run commands and leave
 
 \b
-In the chat: /rooms /public /create NAME /dm USER_ID /open N /join N /leave /invite USER_ID
-/members /who /history [N] /me /help /quit; all other lines are messages.
+In the chat: /rooms /open N /reply N TEXT /edit TEXT /react EMOJI /search WORDS /attach FILE
+/members /notifications and more: /help teaches them. All other lines are messages.
 A message is shown as sent when it is stored; a cut connection comes back by itself
 and nothing is lost or sent twice."""
 

@@ -7,7 +7,8 @@ from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.patch_stdout import patch_stdout
 
-from veza.cli.chat_session import HELP, ChatSession
+from veza.cli.chat_help import NAMES
+from veza.cli.chat_session import ChatSession
 from veza.cli.chat_text import Line
 from veza.client import ClientError
 
@@ -19,9 +20,8 @@ class Screen:
     """Output above the prompt, the session's state below it."""
 
     def __init__(self) -> None:
-        commands = [usage.split(" ")[0].strip(",") for usage, _ in HELP if not usage.startswith("//")]
         self._prompt: PromptSession[str] = PromptSession(
-            completer=WordCompleter(commands, sentence=True), reserve_space_for_menu=4
+            completer=WordCompleter(NAMES, sentence=True), reserve_space_for_menu=4
         )
 
     def show(self, line: Line) -> None:

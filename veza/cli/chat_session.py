@@ -1,24 +1,21 @@
-"""What a terminal chat does, whatever it is shown on: the open room, the slash commands, the state of others."""
+"""What a terminal chat does, whatever it is shown on: the open room, its events, the state of others."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Self
-from uuid import UUID
 
-from veza.cli.chat_text import (
-    ERROR,
-    Line,
-    conversation_line,
-    event_line,
-    harmless,
-    member_line,
-    name_of,
-    note,
-    public_line,
-    title,
-)
+from veza.cli.chat_files import FileCommands
+from veza.cli.chat_help import explain, overview
+from veza.cli.chat_lines import Lines, notification_line, title
+from veza.cli.chat_messages import MessageCommands
+from veza.cli.chat_moderation import ModerationCommands
+from veza.cli.chat_people import PeopleCommands
+from veza.cli.chat_rooms import RoomCommands
+from veza.cli.chat_roster import Roster
+from veza.cli.chat_text import ERROR, Line, harmless, note
+from veza.cli.chat_timeline import Timeline
 from veza.client import (
     Account,
     Chat,
@@ -27,9 +24,8 @@ from veza.client import (
     Connected,
     Conversation,
     Disconnected,
-    MemberJoined,
+    Durable,
     Message,
-    NotFound,
     Notification,
     Presence,
     Room,
@@ -39,25 +35,9 @@ from veza.client import (
 
 _log = logging.getLogger(__name__)
 
-# A little longer than the server's 5 s, so that a repeated "is typing" does not flicker.
-_TYPING_S = 6.0
+Run = Callable[[str], Awaitable[None]]
 _FIRST_HISTORY = 20
-
-HELP = (
-    ("/rooms", "your rooms, numbered"),
-    ("/public [TEXT]", "public rooms to join, numbered"),
-    ("/create NAME", "make a group; /create-public NAME makes a public room"),
-    ("/dm USER_ID", "talk to one person"),
-    ("/open N", "switch to a room by its number, name or id"),
-    ("/join N or ID", "become a member of a public room and open it"),
-    ("/leave", "leave the open room for good"),
-    ("/invite USER_ID", "add somebody to the open room"),
-    ("/members, /who", "everybody in the room; who of them is here"),
-    ("/history [N]", "the last N messages (20)"),
-    ("/me", "who you are, and your id for invitations"),
-    ("/help, /quit", "this; goodbye"),
-    ("//text", "send text that begins with a slash"),
-)
+_ECHO_S = 5.0
 
 
 class ChatSession:
@@ -70,13 +50,23 @@ class ChatSession:
         self.chat = chat
         self.me = me
         self.room: Room | None = None
-        self._show = show
-        self._changed = changed
-        self._conversation: Conversation | None = None
-        self._listed: list[str] = []  # the ids of the last list
-        self._names: dict[str, str] = {}
-        self._here: set[str] = set()
-        self._typing: dict[str, float] = {}
+        self.conversation: Conversation | None = None
+        self.show = show
+        self.changed = changed
+        self.roster = Roster(me.id)
+        self.timeline = Timeline()
+        self.lines = Lines(me, self.timeline.by_id)
+        self.more: Callable[[], Awaitable[None]] | None = None
+        self.rooms = RoomCommands(self)
+        self._table: dict[str, Run] = {
+            "/help": self._help,
+            "/more": self._more,
+            **self.rooms.table,
+            **MessageCommands(self).table,
+            **FileCommands(self).table,
+            **PeopleCommands(self).table,
+            **ModerationCommands(self).table,
+        }
         self._link_state = "connected"
         self._events: asyncio.Task[None] | None = None  # ends, or raises, with the connection
         self._reader: asyncio.Task[None] | None = None
@@ -104,14 +94,18 @@ class ChatSession:
         finally:
             await _stop(working)
 
+    @property
+    def commands(self) -> list[str]:
+        """The names of the commands."""
+        return sorted([*self._table, "/quit"])
+
     def status(self) -> str:
         """The state in one line: connection, room, who is here, who types."""
-        now = asyncio.get_running_loop().time()
-        writing = sorted(self._name(one) for one, until in self._typing.items() if until > now)
-        room = title(self._conversation) if self._conversation is not None else "no room: /rooms, /help"
+        room = title(self.conversation) if self.conversation is not None else "no room: /rooms, /help"
         parts = [self._link_state, room]
-        if self._here:
-            parts.append(f"{len(self._here)} here")
+        if self.roster.here:
+            parts.append(f"{len(self.roster.here)} here")
+        writing = self.roster.writing(asyncio.get_running_loop().time())
         if writing:
             parts.append(f"{', '.join(writing)} {'is' if len(writing) == 1 else 'are'} typing…")
         return "  │  ".join(parts)
@@ -124,7 +118,7 @@ class ChatSession:
             raise
         except ClientError as error:
             wait = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
-            self._show(note(f"{harmless(error.message)}{wait}", ERROR))
+            self.show(note(f"{harmless(error.message)}{wait}", ERROR))
             return True
 
     async def execute(self, line: str) -> bool:
@@ -133,107 +127,105 @@ class ChatSession:
         if not line:
             return True
         if not line.startswith("/") or line.startswith("//"):
-            await self.say(line.removeprefix("/"))
+            await self.settle(await self.say(line.removeprefix("/")))
             return True
         name, _, rest = line.partition(" ")
         if name in ("/quit", "/exit"):
             return False
-        command = self._commands().get(name)
+        command = self._table.get(name)
         if command is None:
-            raise ClientError(f"There is no {name}; /help lists what there is.")
+            raise ClientError(f"There is no {harmless(name)}; /help lists what there is.")
+        if name != "/more":
+            self.more = None
         await command(rest.strip())
         return True
 
     async def say(self, content: str) -> int:
         """Send to the open room; return the seq."""
-        return (await self._opened().send(content)).seq
+        return (await self.opened().send(content)).seq
+
+    def opened(self) -> Room:
+        if self.room is None:
+            raise ClientError("No room is open: /rooms lists yours, /create NAME makes one.")
+        return self.room
+
+    async def open(self, wanted: str) -> None:
+        """Open a room by its number in the last list, its id or its name."""
+        await self.rooms.open(wanted)
 
     async def until_shown(self, seq: int) -> None:
         """Wait until the open room has been printed up to `seq`, or has ended."""
-        room = self._opened()
+        room = self.opened()
         async with self._shown:
             await self._shown.wait_for(lambda: (room.last_seq or 0) >= seq or not room.open)
 
-    def _commands(self) -> dict[str, Callable[[str], Awaitable[None]]]:
-        return {
-            "/rooms": self._rooms,
-            "/public": self._public,
-            "/create": self._create,
-            "/create-public": self._create_public,
-            "/dm": self._direct,
-            "/open": self.open,
-            "/join": self._join,
-            "/leave": self._leave,
-            "/invite": self._invite,
-            "/members": self._members,
-            "/who": self._who,
-            "/history": self._history,
-            "/me": self._me,
-            "/help": self._help,
-        }
+    async def settle(self, seq: int) -> None:
+        """What a command did is shown before the next one, which may be about it; not for long when it is cut off."""
+        if self.room is None:
+            return
+        try:
+            async with asyncio.timeout(_ECHO_S):
+                await self.until_shown(seq)
+        except TimeoutError:
+            _log.debug("event %d is stored and not shown yet", seq)
 
-    # Rooms.
+    # The open room.
 
-    async def open(self, wanted: str) -> None:
-        """Open a room by its number in the last list, its id or its name; its last messages are shown."""
-        if wanted.isdigit() and not self._listed:
-            self._listed = [room.id for room in await self._all_mine()]
-        room_id = self._numbered(wanted) or (wanted if _is_id(wanted) else await self._by_name(wanted))
-        await self._enter(await self.veza.conversations.get(room_id))
-
-    def _numbered(self, wanted: str) -> str | None:
-        """The room of that number in the last list; None when it is not a number."""
-        if not wanted.isdigit() or not self._listed:
-            return None
-        if not 1 <= int(wanted) <= len(self._listed):
-            raise ClientError(f"The list has the numbers 1 to {len(self._listed)}.")
-        return self._listed[int(wanted) - 1]
-
-    async def _by_name(self, name: str) -> str:
-        if not name:
-            raise ClientError("Which one? /open takes a number, a name or an id.")
-        rooms = await self._all_mine()
-        found = [room for room in rooms if title(room).casefold() == name.casefold()]
-        if not found:
-            raise NotFound(f"You are in no room called {harmless(name)}; /rooms lists yours, /public others.")
-        if len(found) > 1:
-            raise ClientError(f"{len(found)} rooms are called {harmless(name)}; open one by its id.")
-        return found[0].id
-
-    async def _enter(self, conversation: Conversation) -> None:
+    async def enter(self, conversation: Conversation) -> None:
+        """Show the last messages of a room, and then what happens in it."""
         page = await self.veza.conversations.history(conversation.id, _FIRST_HISTORY)
         if self.room is not None:
             await self.room.leave()
         await _stop(self._reader)
-        newest = max((message.seq for message in page.messages), default=None)
-        # From the newest message shown: what comes between the two calls is not missed.
-        room = await self.chat.join(conversation.id, newest)
-        self.room, self._conversation = room, conversation
-        self._typing.clear()
-        await self._look_around()
-        self._show(note(f"{title(conversation)}  ({conversation.type}, {conversation.id})"))
-        for message in sorted(page.messages, key=lambda one: one.seq):
-            self._learn(message)
-            self._show(event_line(message))
+        newest = max((message.seq for message in page.messages), default=0)
+        # From before the page was read: what came between the calls is not missed, and a message not shown twice.
+        room = await self.chat.join(conversation.id, max(conversation.last_seq, newest))
+        self.room, self.conversation = room, conversation
+        self.timeline.clear()
+        self.roster.clear()
+        await self.look_around()
+        self.show(note(f"{title(conversation)}  ({conversation.type}, {conversation.id})"))
+        if page.first_seq > 1 and not page.has_more:
+            self.show(note(f"what came before #{page.first_seq} is gone: this room does not keep it for ever"))
+        self.show_messages(page.messages)
         self._reader = asyncio.create_task(self._read(room), name="chat-reader")
-        if newest is not None:
-            await self._mark_read(room, newest)
-        self._changed()
+        if room.last_seq:
+            await self._mark_read(room, room.last_seq)
+        self.changed()
+
+    async def close(self, told: str) -> None:
+        """The open room is left."""
+        if self.room is not None:
+            await self.room.leave()
+        await _stop(self._reader)
+        self.room, self.conversation = None, None
+        self.show(note(told))
+        self.changed()
+
+    def show_messages(self, messages: list[Message]) -> None:
+        """Print a page, oldest first."""
+        for message in sorted(messages, key=lambda one: one.seq):
+            self._learn(message)
+            self.show(self.lines.message(message))
+
+    async def look_around(self) -> None:
+        """Who is in the room, and who of them is here."""
+        self.roster.take((await self.opened().members()).members)
 
     async def _read(self, room: Room) -> None:
         try:
             async for event in room:
                 self._learn(event)
-                self._show(event_line(event))
+                self.show(self.lines.event(event))
                 async with self._shown:
                     self._shown.notify_all()
                 if not room.backlog:
                     await self._mark_read(room, event.seq)
         except ClientError as error:
-            self._show(note(f"the room is closed: {harmless(error.message)}", ERROR))
+            self.show(note(f"the room is closed: {harmless(error.message)}", ERROR))
         if self.room is room:
-            self.room, self._conversation = None, None
-            self._changed()
+            self.room, self.conversation = None, None
+            self.changed()
         async with self._shown:
             self._shown.notify_all()
 
@@ -244,90 +236,9 @@ class ChatSession:
             # A mark is only a courtesy; what is really wrong, the next event or message will say.
             _log.debug("not marked as read: %s", error)
 
-    async def _rooms(self, _: str) -> None:
-        rooms = await self._all_mine()
-        lines = [conversation_line(number, room) for number, room in enumerate(rooms, 1)]
-        self._list([room.id for room in rooms], lines, "/open N opens one")
-        if not rooms:
-            self._show(note("You are in no room yet: /create NAME, or /public."))
-
-    async def _public(self, q: str) -> None:
-        rooms = (await self.veza.conversations.public(q or None, limit=100)).conversations
-        lines = [public_line(number, room) for number, room in enumerate(rooms, 1)]
-        self._list([room.id for room in rooms], lines, "/join N makes you a member of one")
-        if not rooms:
-            self._show(note("There is no such room: /create-public NAME makes one."))
-
-    async def _all_mine(self) -> list[Conversation]:
-        rooms: list[Conversation] = []
-        while True:
-            page = await self.veza.conversations.mine(limit=100, offset=len(rooms))
-            rooms += page.conversations
-            if len(rooms) >= page.total or not page.conversations:
-                return rooms
-
-    def _list(self, ids: list[str], lines: list[Line], hint: str) -> None:
-        self._listed = ids
-        for line in lines:
-            self._show(line)
-        if lines:
-            self._show(note(hint))
-
-    async def _create(self, name: str) -> None:
-        await self._enter(await self.veza.conversations.create("group", _given(name, "/create NAME")))
-
-    async def _create_public(self, name: str) -> None:
-        await self._enter(await self.veza.conversations.create("public", _given(name, "/create-public NAME")))
-
-    async def _direct(self, user_id: str) -> None:
-        person = _given(user_id, "/dm USER_ID")
-        await self._enter(await self.veza.conversations.create("direct", member_ids=[person]))
-
-    async def _join(self, room_id: str) -> None:
-        found = self._numbered(room_id) or _given(room_id, "/join ID")
-        await self.veza.conversations.join(found)
-        await self.open(found)
-
-    async def _leave(self, _: str) -> None:
-        room = self._opened()
-        await self.veza.conversations.leave(room.id)
-        await room.leave()
-        await _stop(self._reader)
-        self.room, self._conversation = None, None
-        self._show(note("you left the room"))
-        self._changed()
-
-    async def _invite(self, user_id: str) -> None:
-        await self.veza.conversations.add_member(self._opened().id, _given(user_id, "/invite USER_ID"))
-
-    # People and messages.
-
-    async def _members(self, _: str) -> None:
-        for member in (await self._opened().members()).members:
-            self._show(member_line(member))
-
-    async def _who(self, _: str) -> None:
-        await self._look_around()
-        names = sorted(self._name(one) for one in self._here)
-        self._show(note(f"here: {', '.join(names)}" if names else "nobody is here"))
-
-    async def _history(self, count: str) -> None:
-        limit = int(count) if count.isdigit() and 1 <= int(count) <= 100 else _FIRST_HISTORY
-        for message in sorted((await self._opened().history(limit)).messages, key=lambda one: one.seq):
-            self._show(event_line(message))
-
-    async def _me(self, _: str) -> None:
-        me = await self.veza.me()
-        self._show(note(f"{harmless(me.username)} <{harmless(me.email)}>  {me.role}  {me.id}"))
-
-    async def _help(self, _: str) -> None:
-        for usage, meaning in HELP:
-            self._show([("bold", f"  {usage:18}"), ("", meaning)])
-
-    async def _look_around(self) -> None:
-        members = (await self._opened().members()).members
-        self._names |= {member.user.id: name_of(member.user) for member in members}
-        self._here = {one.user.id for one in members if one.presence not in (None, "offline", "invisible")}
+    def _learn(self, event: Durable) -> None:
+        self.timeline.apply(event)
+        self.roster.learn(event)
 
     # What happens by itself.
 
@@ -339,53 +250,25 @@ class ChatSession:
                 case Disconnected():
                     self._link_state = f"reconnecting ({harmless(event.reason)})"
                 case Typing() if self.room is not None and event.room_id == self.room.id:
-                    self._note_typing(event)
+                    self.roster.typing(event, asyncio.get_running_loop().time())
                 case Presence() if self.room is not None and event.room_id in (None, self.room.id):
-                    self._note_presence(event)
+                    self.roster.presence(event)
                 case Notification():
-                    self._show(note(f"notification: {harmless(event.kind)}"))
-            self._changed()
+                    self.show(notification_line(event))
+            self.changed()
 
-    def _note_typing(self, event: Typing) -> None:
-        if not event.is_typing or event.user_id == self.me.id:
-            self._typing.pop(event.user_id, None)
-        else:
-            self._typing[event.user_id] = asyncio.get_running_loop().time() + _TYPING_S
+    async def _more(self, _: str) -> None:
+        if self.more is None:
+            raise ClientError("There is no more: /search, /thread and /history go on with /more.")
+        more, self.more = self.more, None
+        await more()
 
-    def _note_presence(self, event: Presence) -> None:
-        if event.status in ("offline", "invisible"):
-            self._here.discard(event.user_id)
-        elif event.user_id in self._names:
-            self._here.add(event.user_id)
-
-    def _learn(self, event: object) -> None:
-        if isinstance(event, MemberJoined):
-            self._names[event.user.id] = name_of(event.user)
-        elif isinstance(event, Message) and event.sender is not None:
-            self._names[event.sender.id] = name_of(event.sender)
-            self._typing.pop(event.sender.id, None)
-
-    def _name(self, user_id: str) -> str:
-        return self._names.get(user_id, harmless(user_id[:8]))
-
-    def _opened(self) -> Room:
-        if self.room is None:
-            raise ClientError("No room is open: /rooms lists yours, /create NAME makes one.")
-        return self.room
-
-
-def _given(value: str, usage: str) -> str:
-    if not value:
-        raise ClientError(f"Usage: {usage}")
-    return value
-
-
-def _is_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
+    async def _help(self, wanted: str) -> None:
+        lines = explain(wanted) if wanted else overview()
+        if not lines:
+            raise ClientError(f"There is no help on {harmless(wanted)}; /help lists what there is.")
+        for line in lines:
+            self.show(line)
 
 
 async def _stop(task: asyncio.Task[None] | None) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "createadmin": ("admin", "Make an administrator."),
     "chat": ("chat", "Chat in the terminal."),
     "status": ("status", "What runs, where, how well."),
+    "cluster": ("cluster", "Nodes of a Ray cluster: start, scale, drain."),
     "doctor": ("doctor", "Check settings and services; say how to mend them."),
     "completion": ("completion", "Print the shell's completion script."),
 }

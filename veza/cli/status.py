@@ -6,12 +6,20 @@ from typing import Any
 import click
 import msgspec
 
+from veza.cli.status_watch import watch
 from veza.config import load_settings
 from veza.serve.instance import State, public_url, running
 
 TIMEOUT_SECONDS = 3.0
 # PostgreSQL's many small processes are not worth a line each.
 SMALL_MB = 5.0
+
+EPILOG = """\b
+Examples:
+  veza status                       what runs, and each process
+  veza status --watch               messages a second, commit times, queues, actors
+  veza status --watch --json        the same for a script, a line a second
+  veza status --watch >numbers.txt  a line a second for people"""
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -30,11 +38,20 @@ class Status(msgspec.Struct, kw_only=True):
     parts: dict[str, Any] = {}
 
 
-@click.command()
+@click.command(epilog=EPILOG)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def status(output: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The same as -o json; with --watch a line each time.")
+@click.option("--watch", "-w", "watching", is_flag=True, help="Show rates and queues, again and again, until Ctrl-C.")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.2), default=1.0, show_default=True, help="Seconds, with --watch."
+)
+def status(output: str, as_json: bool, watching: bool, interval: float) -> None:
     """What runs, where, and how busy it is. Exit status 1 when it is not ready."""
+    output = "json" if as_json else output
     settings = load_settings(keep_secrets=False)
+    if watching:
+        watch(settings, interval, output)
+        return
     state = running(settings.data_dir)
     found = Status(
         running=state is not None,

@@ -53,22 +53,34 @@ class RoomCursor:
         self._head = max(self._head, seq)
         self.live = False
 
-    def page(self, events: Iterable[tuple[int, T]], head: int, has_more: bool) -> list[T]:
+    def page(self, events: Iterable[tuple[int, T]], head: int, has_more: bool, first_seq: int = 1) -> list[T | range]:
         """Take a page of `join_room`; return what is new in it, in order.
 
         `head` is the room's newest seq, by the reply. Afterwards `live` says whether live events follow; when
-        false another page must be asked for, after the present `last_seq`.
+        false another page must be asked for, after the present `last_seq`. What lies before `first_seq` and is not
+        in the page is gone from the log for ever: a range of seqs stands in its place.
         """
         if self.last_seq is None:
             # Joined at the end: what came before is not ours to deliver.
             self.last_seq = head
-        fresh: list[T] = []
+        fresh: list[T | range] = []
         for seq, event in sorted(events, key=lambda pair: pair[0]):
             self._head = max(self._head, seq)
+            # The bound may be younger than the page, and then says of events in it that they are gone.
+            self._step_over(min(first_seq, seq), fresh)
             if seq == self.last_seq + 1:
                 self.last_seq = seq
                 fresh.append(event)
+        # Nothing can be gone that never was.
+        self._step_over(min(first_seq, max(head, self._head) + 1), fresh)
         if not has_more:
             self._head = max(self._head, head)
         self.live = not has_more and self.last_seq >= self._head
         return fresh
+
+    def _step_over(self, end: int, fresh: list[T | range]) -> None:
+        """What comes before `end` and was not let through is gone."""
+        gone = range((self.last_seq or 0) + 1, end)
+        if gone:
+            self.last_seq = gone[-1]
+            fresh.append(gone)

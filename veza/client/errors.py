@@ -52,15 +52,51 @@ class Unauthenticated(ClientError):
 
 
 class PermissionDenied(ClientError):
-    """Known, and not allowed. `code` tells `not_a_member`, `muted`, `banned`, `user_blocked` apart."""
+    """Known, and not allowed."""
 
     default_code = "permission_denied"
+
+
+class NotAMember(PermissionDenied):
+    """A public room that one can see and has not joined."""
+
+    default_code = "not_a_member"
+
+
+class Muted(PermissionDenied):
+    """One may read in the room and not write; the message says until when."""
+
+    default_code = "muted"
+
+
+class Banned(PermissionDenied):
+    """Out of the room, or of the platform, and not let in again; the message says until when."""
+
+    default_code = "banned"
+
+
+class UserBlocked(PermissionDenied):
+    """One of the two has blocked the other: no direct messages."""
+
+    default_code = "user_blocked"
 
 
 class NotFound(ClientError):
     """No such thing, or not visible to this account."""
 
     default_code = "not_found"
+
+
+class RoomNotFound(NotFound):
+    """No such room, or one that this account cannot see."""
+
+    default_code = "room_not_found"
+
+
+class MessageNotFound(NotFound):
+    """No such message in this room (any more): never sent there, deleted, or gone by the room's retention."""
+
+    default_code = "message_not_found"
 
 
 class Conflict(ClientError):
@@ -135,15 +171,15 @@ _BY_CODE: dict[str, type[ClientError]] = {
     "message_too_long": InvalidArgument,
     "unauthenticated": Unauthenticated,
     "permission_denied": PermissionDenied,
-    "not_a_member": PermissionDenied,
-    "muted": PermissionDenied,
-    "banned": PermissionDenied,
-    "user_blocked": PermissionDenied,
+    "not_a_member": NotAMember,
+    "muted": Muted,
+    "banned": Banned,
+    "user_blocked": UserBlocked,
     "not_found": NotFound,
-    "room_not_found": NotFound,
+    "room_not_found": RoomNotFound,
     "user_not_found": NotFound,
     "stream_not_found": NotFound,
-    "message_not_found": NotFound,
+    "message_not_found": MessageNotFound,
     "conflict": Conflict,
     "rate_limited": RateLimited,
     "unavailable": Unavailable,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from veza.client.models import Message, Model, Person
+from veza.client.models import Message, Model, Notification, Person
 
 _log = logging.getLogger("veza.client")
 
@@ -26,25 +26,32 @@ class RoomEvent(Model, frozen=True, kw_only=True):
 
 
 class MessageEdited(RoomEvent, frozen=True, kw_only=True):
+    """`content` is the new one. In a replay it is the last one, and None when the message was deleted since."""
+
     message_id: str
     content: str | None = None
+    mentions: list[str] = msgspec.field(default_factory=list)
     edited_at: datetime | None = None
 
 
 class MessageDeleted(RoomEvent, frozen=True, kw_only=True):
+    """The message keeps its seq and shows no content; `sender` deleted it."""
+
     message_id: str
 
 
 class ReactionAdded(RoomEvent, frozen=True, kw_only=True):
+    """`sender` gave the emoji."""
+
     message_id: str
     emoji: str
-    user_id: str | None = None
 
 
 class ReactionRemoved(RoomEvent, frozen=True, kw_only=True):
+    """`sender` took the emoji back."""
+
     message_id: str
     emoji: str
-    user_id: str | None = None
 
 
 class MessagePinned(RoomEvent, frozen=True, kw_only=True):
@@ -63,18 +70,45 @@ class MemberJoined(RoomEvent, frozen=True, kw_only=True):
 
 
 class MemberLeft(RoomEvent, frozen=True, kw_only=True):
-    """`user` is out; `reason` is `left` or `removed`."""
+    """`user` is out; `reason` is `left`, `removed`, `kicked` or `banned`, the last three by `sender`."""
 
     user: Person
     reason: str | None = None
 
 
+class MemberChange(Model, frozen=True, kw_only=True):
+    """A member as they are now. One who is muted is so until `muted_until`, or with None until it is lifted."""
+
+    user: Person
+    role: str | None = None
+    muted: bool = False
+    muted_until: datetime | None = None
+
+
 class RoomUpdated(RoomEvent, frozen=True, kw_only=True):
+    """The room's name and retention as they are now, or `member` when the event tells of one."""
+
     name: str | None = None
+    retention_days: int | None = None
+    member: MemberChange | None = None
 
 
 class RoomDeleted(RoomEvent, frozen=True, kw_only=True):
     """The last event of a room: iteration ends after it."""
+
+
+class EventsExpired(RoomEvent, frozen=True, kw_only=True):
+    """The events `from_seq` to `seq` are gone by the room's retention before this reader got them.
+
+    Made by the client and delivered in their place: the iteration goes on after them.
+    """
+
+    from_seq: int
+
+    @property
+    def count(self) -> int:
+        """How many events were missed."""
+        return self.seq - self.from_seq + 1
 
 
 class OtherRoomEvent(RoomEvent, frozen=True, kw_only=True):
@@ -100,13 +134,6 @@ class Read(Model, frozen=True, kw_only=True):
     room_id: str
     user_id: str
     last_read_seq: int
-
-
-class Notification(Model, frozen=True, kw_only=True):
-    id: str
-    kind: str
-    data: Any = None
-    created_at: datetime | None = None
 
 
 class OtherEvent(Model, frozen=True, kw_only=True):

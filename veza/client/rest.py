@@ -1,6 +1,8 @@
 """The entry to everything: an account on one server."""
 
+import asyncio
 import logging
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -8,11 +10,11 @@ from typing import Self
 import msgspec
 
 from veza.client.auth import Tokens
-from veza.client.conversations import ConversationCalls
+from veza.client.calls import Calls
 from veza.client.errors import ClientError, Unauthenticated
-from veza.client.models import Account, Credentials, Health, Person, Session, Sessions
-from veza.client.socket import Chat
-from veza.client.transport import Transport
+from veza.client.models import Account, Blocks, Credentials, Health, Notification, Person, Session, Sessions
+from veza.client.socket import Chat, Status
+from veza.client.transport import Transport, part
 
 _log = logging.getLogger("veza.client")
 
@@ -26,6 +28,7 @@ class Client:
 
     `base_url` is the server's root, such as `http://localhost:8080`. `tokens` continue an earlier sign-in;
     `on_tokens` is called with each new pair (None after a logout), to be kept by who wants to come back.
+    `on_notification` is called with each notification that any of its sockets is told of, once.
     """
 
     def __init__(
@@ -35,9 +38,16 @@ class Client:
         timeout: float = 10.0,
         tokens: Tokens | None = None,
         on_tokens: Callable[[Tokens | None], None] | None = None,
+        on_notification: Callable[[Notification], None] | None = None,
     ) -> None:
         self._transport = Transport(base_url, timeout, tokens, on_tokens)
-        self.conversations = ConversationCalls(self._transport)
+        self._calls = Calls(self._transport, on_notification)
+        self.conversations = self._calls.conversations
+        self.moderation = self._calls.moderation
+        self.attachments = self._calls.attachments
+        self.notifications = self._calls.notifications
+        self._chats: weakref.WeakSet[Chat] = weakref.WeakSet()
+        self._presence: Status | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -49,6 +59,7 @@ class Client:
 
     async def aclose(self) -> None:
         """Close the connections. The session on the server stays; `logout` ends it."""
+        self.notifications.close()
         await self._transport.aclose()
 
     @property
@@ -93,7 +104,23 @@ class Client:
         return await self._transport.call("GET", "users/me", Account)
 
     async def user(self, user_id: str) -> Person:
-        return await self._transport.call("GET", f"users/{user_id}", Person)
+        return await self._transport.call("GET", f"users/{part(user_id)}", Person)
+
+    async def block(self, user_id: str) -> None:
+        """No direct messages between the two any more, until `unblock`."""
+        await self._transport.call("POST", f"users/{part(user_id)}/block", object)
+
+    async def unblock(self, user_id: str) -> None:
+        await self._transport.call("DELETE", f"users/{part(user_id)}/block", object)
+
+    async def blocks(self, limit: int = 20, offset: int = 0) -> Blocks:
+        """Whom this account has blocked."""
+        return await self._transport.call("GET", "users/me/blocks", Blocks, query={"limit": limit, "offset": offset})
+
+    async def set_presence(self, status: Status) -> None:
+        """How others see this account: on all its sockets, the present ones and those to come."""
+        self._presence = status
+        await asyncio.gather(*(chat.set_presence(status) for chat in self._chats if chat.open))
 
     async def health(self, *, deep: bool = False) -> Health:
         """Whether the server answers; `deep` asks it to check what it depends on."""
@@ -105,13 +132,18 @@ class Client:
 
     def connect(self, *, buffer: int = 1000, command_timeout: float = 10.0, patience: float = 30.0) -> Chat:
         """A socket: `async with veza.connect() as chat`. See `Chat` for the arguments."""
-        return Chat(
+        chat = Chat(
             self._transport.base_url,
             self.chat_token,
             buffer=buffer,
             command_timeout=command_timeout,
             patience=patience,
+            presence=self._presence,
+            calls=self._calls,
+            on_notification=self.notifications.receive,
         )
+        self._chats.add(chat)
+        return chat
 
     async def _sign_in(self, path: str, body: dict[str, str]) -> Account:
         credentials = await self._transport.call("POST", path, Credentials, body=body, signed=False)

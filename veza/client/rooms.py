@@ -1,7 +1,6 @@
-"""A room that was joined: events in, messages out."""
+"""A room that was joined: every event once, in order."""
 
 import asyncio
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,8 +8,8 @@ import msgspec
 from veza.client.buffer import Buffer
 from veza.client.cursor import RoomCursor, Verdict
 from veza.client.errors import ClientError
-from veza.client.events import Durable, MemberLeft, RoomDeleted, durable
-from veza.client.models import Members, Messages, Stored
+from veza.client.events import Durable, EventsExpired, MemberLeft, RoomDeleted, durable
+from veza.client.room_commands import RoomCommands
 from veza.client.wire import read_frame, read_page
 
 if TYPE_CHECKING:
@@ -20,19 +19,21 @@ if TYPE_CHECKING:
 _MAX_IDLE_PAGES = 8
 
 
-class Room:
+class Room(RoomCommands):
     """`async for event in room` yields the durable events in order of `seq`, without a gap or a repeat.
 
+    Where the room's retention has taken events before this reader got them, `EventsExpired` stands in their place.
     One consumer a room. The iteration ends when the room is left or deleted, this account is out of it, or the
     chat is closed; it raises what ended it otherwise (`SessionEnded`, `NotFound` after a removal while away, …).
     """
 
     def __init__(self, chat: "Chat", room_id: str, last_seq: int | None, buffer: Buffer[Durable]) -> None:
-        self.id = room_id
-        self._chat = chat
+        super().__init__(chat, room_id)
         self._cursor = RoomCursor(last_seq)
         self._buffer = buffer
         self._consumed = last_seq
+        self._first_seq = 1
+        self._recovered = True
         self._idle_pages = 0
         self._settled = asyncio.Event()
         self._error: ClientError | None = None
@@ -52,6 +53,16 @@ class Room:
         """Whether new events come as they happen; false while the room catches up."""
         return self._cursor.live
 
+    @property
+    def first_seq(self) -> int:
+        """The lowest seq that the room's retention had kept at the last join."""
+        return self._first_seq
+
+    @property
+    def recovered(self) -> bool:
+        """Whether this reader has been given everything since where it began; false after an `EventsExpired`."""
+        return self._recovered
+
     def __aiter__(self) -> "Room":
         return self
 
@@ -59,49 +70,6 @@ class Room:
         event = await self._buffer.get()
         self._consumed = event.seq
         return event
-
-    async def send(
-        self,
-        content: str,
-        *,
-        client_msg_id: str | None = None,
-        parent_id: str | None = None,
-        attachments: list[Any] | None = None,
-        timeout: float | None = None,
-    ) -> Stored:
-        """Send a message; return when it is stored, once, whatever happens to the connection meanwhile.
-
-        Tries with one id until the server answers. Raises the server's refusal (`RateLimited`,
-        `PermissionDenied`, …), after which it is not stored, or `CommandTimeout` after `timeout` seconds,
-        when that is not known: sending again with the same `client_msg_id` is safe.
-        """
-        arguments = {
-            "room_id": self.id,
-            "content": content,
-            "client_msg_id": client_msg_id or str(uuid.uuid4()),
-            "parent_id": parent_id,
-            "attachments": attachments,
-        }
-        return await self._chat.ask("send_message", arguments, Stored, timeout=timeout)
-
-    async def history(
-        self, limit: int = 50, *, before_seq: int | None = None, after_seq: int | None = None
-    ) -> Messages:
-        """Up to 100 messages before or after a seq; without either, the newest."""
-        arguments = {"room_id": self.id, "limit": limit, "before_seq": before_seq, "after_seq": after_seq}
-        return await self._chat.ask("get_history", arguments, Messages)
-
-    async def members(self) -> Members:
-        """Who is in the room, with presence and how far each has read."""
-        return await self._chat.ask("get_members", {"room_id": self.id}, Members)
-
-    async def typing(self, is_typing: bool) -> None:
-        """Tell the others; the server forgets it after 5 s. Not repeated: late it would be wrong."""
-        await self._chat.request("typing", {"room_id": self.id, "is_typing": is_typing})
-
-    async def mark_read(self, seq: int) -> None:
-        """Everything up to `seq` was read."""
-        await self._chat.ask("mark_read", {"room_id": self.id, "seq": seq}, object)
 
     async def leave(self) -> None:
         """Stop the events; the membership stays. What was received can still be consumed."""
@@ -168,10 +136,16 @@ class Room:
         """The reply to a join. Raises `ProtocolError`."""
         page = read_page(data)
         before = self._cursor.last_seq
+        self._first_seq = page.first_seq
         headed = [(read_frame(bytes(raw)), raw) for raw in page.events]
         entries = [(head.seq, (head, raw)) for head, raw in headed if head.seq is not None]
-        for head, raw in self._cursor.page(entries, page.seq, page.has_more):
-            self._deliver(durable(head.type, self.id, head.seq or 0, raw))
+        for item in self._cursor.page(entries, page.seq, page.has_more, page.first_seq):
+            if isinstance(item, range):
+                self._recovered = False
+                self._deliver(EventsExpired(room_id=self.id, seq=item[-1], from_seq=item[0]))
+            else:
+                head, raw = item
+                self._deliver(durable(head.type, self.id, head.seq or 0, raw))
         if self._consumed is None:
             self._consumed = self._cursor.last_seq
         progressed = self._cursor.live or self._cursor.last_seq != before

@@ -11,7 +11,7 @@ import msgspec
 from websockets.exceptions import ConnectionClosed
 
 from veza.client.backoff import Backoff
-from veza.client.buffer import Buffer
+from veza.client.calls import Calls
 from veza.client.errors import (
     ChatClosed,
     ClientError,
@@ -20,9 +20,11 @@ from veza.client.errors import (
     ProtocolError,
     Unavailable,
 )
-from veza.client.events import Connected, Disconnected, Durable, transient
+from veza.client.events import Connected, Disconnected, Transient, transient
 from veza.client.jobs import Jobs
+from veza.client.joined import JoinedRooms
 from veza.client.link import Link, closing_error, dial
+from veza.client.models import Notification
 from veza.client.rooms import Room
 from veza.client.subscription import Subscription, Subscriptions
 from veza.client.wire import Frame, Welcome, read_frame, wire_refusal
@@ -34,8 +36,6 @@ _log = logging.getLogger("veza.client")
 
 # A connection that lived so long was a good one: the next failure starts the backoff anew.
 _GOOD_CONNECTION_S = 10.0
-# Many rooms come back at once after a cut; the server need not answer them all in one breath.
-_JOINS_AT_ONCE = 16
 _LONGEST_AFTER_S = 60.0
 # People wait for a chat: the longest delay between two attempts.
 _LONGEST_BACKOFF_S = 10.0
@@ -49,7 +49,9 @@ class Chat:
     `buffer` is how many events a room holds for its consumer, who may lag behind them: then reading pauses
     for this socket, up to `longest_pause` seconds and not while a command waits for its reply; after that the
     room drops what comes and reads it from the server's log when the consumer has caught up. Nothing is lost,
-    memory is bounded. `chance` is the randomness of the backoff, in [0, 1).
+    memory is bounded. `presence` is how others see this account, from the first connection on. `calls` is the
+    REST side, which some methods of rooms need; `on_notification` is told of each notification. `chance` is the
+    randomness of the backoff, in [0, 1).
     """
 
     def __init__(
@@ -62,30 +64,31 @@ class Chat:
         patience: float = 30.0,
         # The server gives a slow reader 10 s; long before that the room falls back to reading the log.
         longest_pause: float = 2.0,
+        presence: Status | None = None,
+        calls: Calls | None = None,
+        on_notification: Callable[[Notification], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._base_url = base_url
         self._chat_token = chat_token
-        self._buffer = buffer
         self._command_timeout = command_timeout
         self._patience = patience
-        self._longest_pause = longest_pause
         self._chance = chance
-        self._rooms: dict[str, Room] = {}
-        self._subscriptions = Subscriptions()
-        self._presence: Status | None = None
+        self._calls = calls
+        self._on_notification = on_notification
+        self._subscriptions: Subscriptions[Transient] = Subscriptions()
+        self._presence = presence
         self._link: Link | None = None
         self._last_error: ClientError | None = None
         # Why there will be no connection any more; set once.
         self._ended: ClientError | None = None
         # Set while there is a connection, and for good at the end.
         self._settled = asyncio.Event()
-        # Ends a pause of the reader: a consumer took an event, or a command wants its reply.
-        self._wake = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._jobs = Jobs(self._failed)
-        self._syncs: dict[str, asyncio.Task[None]] = {}
-        self._joins = asyncio.Semaphore(_JOINS_AT_ONCE)
+        self._rooms = JoinedRooms(
+            self, self._jobs, buffer=buffer, patience=patience, longest_pause=longest_pause, chance=chance
+        )
         self._bug: BaseException | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,6 +119,23 @@ class Chat:
             raise self._bug
 
     @property
+    def calls(self) -> Calls:
+        """The REST side. Raises `ClientError` for a chat that was made without."""
+        if self._calls is None:
+            raise ClientError("This chat has no REST side: make it with Client.connect().")
+        return self._calls
+
+    def require_open(self) -> None:
+        """Raises why there will be no connection any more, if so."""
+        if self._ended is not None:
+            raise self._ended
+
+    @property
+    def open(self) -> bool:
+        """Whether it is connected or will be again."""
+        return self._ended is None
+
+    @property
     def connected(self) -> bool:
         return self._link is not None
 
@@ -135,52 +155,26 @@ class Chat:
         A room that is open already is returned as it is. Raises `NotFound`, `PermissionDenied`,
         `InvalidArgument` (a `last_seq` ahead of the room) and, after `patience`, `CommandTimeout`.
         """
-        room = self._rooms.get(room_id)
-        ours = room is None or not room.open
-        if room is None or not room.open:
-            if self._ended is not None:
-                raise self._ended
-            room = Room(self, room_id, last_seq, Buffer[Durable](self._buffer, self._wake.set))
-            self._rooms[room_id] = room
-            self._sync(room)
-        elif last_seq is not None:
-            raise ValueError("the room is open already: leave it before joining at another place")
-        try:
-            async with asyncio.timeout(self._patience):
-                await room.joined()
-        except TimeoutError as error:
-            raise CommandTimeout("The room did not answer in time.") from error
-        finally:
-            if ours and not room.settled:
-                self._forget(room)  # timed out or cancelled: nobody has it
-        return room
+        return await self._rooms.join(room_id, last_seq)
 
     async def leave(self, room: Room) -> None:
         """See `Room.leave`."""
-        if self._forget(room) and self._link is not None:
+        if self._rooms.forget(room) and self._link is not None:
             try:
                 await self.request("leave_room", {"room_id": room.id})
             except ConnectionLost:
                 _log.debug("cut while leaving: the next connection does not join this room")
 
-    def _forget(self, room: Room) -> bool:
-        """Let go of a room; False when that was done before."""
-        room.end()
-        if self._rooms.get(room.id) is not room:
-            return False
-        del self._rooms[room.id]
-        if room.id in self._syncs:
-            self._syncs[room.id].cancel()
-        return True
-
-    def events(self, limit: int = 1000) -> Subscription:
+    def events(self, limit: int = 1000) -> Subscription[Transient]:
         """Everything that is not a durable room event, from now on; the oldest are dropped beyond `limit`."""
         return self._subscriptions.open(limit, self._ended)
 
     async def set_presence(self, status: Status) -> None:
-        """How others see this account; told again after each reconnect."""
+        """How others see this account; told on each connection, the next one while there is none."""
+        self.require_open()
         self._presence = status
-        await self.ask("set_presence", {"status": status}, object)
+        if self.connected:
+            await self.ask("set_presence", {"status": status}, object)
 
     async def ping(self) -> float:
         """Seconds for one round trip to the server."""
@@ -204,7 +198,7 @@ class Chat:
         try:
             async with asyncio.timeout(self._command_timeout if timeout is None else timeout):
                 link = await self._connection()
-                self._wake.set()
+                self._rooms.command_waits()
                 try:
                     return await link.call(command, arguments or {}, on_reply)
                 except ConnectionLost:
@@ -238,8 +232,7 @@ class Chat:
 
     async def _connection(self) -> Link:
         while self._link is None:
-            if self._ended is not None:
-                raise self._ended
+            self.require_open()
             await self._settled.wait()
         return self._link
 
@@ -254,8 +247,7 @@ class Chat:
             self._ended = error
             self._settled.set()
             told = None if isinstance(error, ChatClosed) else error
-            for room in self._rooms.values():
-                room.end(told)
+            self._rooms.end(told)
             self._subscriptions.close(told)
 
     async def _run(self) -> None:
@@ -293,21 +285,17 @@ class Chat:
         self._link = link
         self._settled.set()
         self._subscriptions.publish(Connected(session_id=link.welcome.session_id, attempt=attempt))
-        self._rooms = {room_id: room for room_id, room in self._rooms.items() if room.open}
-        for room in self._rooms.values():
-            self._sync(room)
-        if attempt > 1 and self._presence is not None:
+        self._rooms.resume()
+        if self._presence is not None:
             self._jobs.start(self._tell_presence(self._presence), "veza-presence")
         error: ClientError = ChatClosed("The chat was closed.")
         try:
             resume_at, error = await self._read(link)
         finally:
             self._drop(link)
-            for room in self._rooms.values():
-                room.suspend()
+            self._rooms.suspend()
             link.end(error)
             await self._jobs.stop()
-            self._syncs.clear()
             await link.socket.close()
         return resume_at, error
 
@@ -337,59 +325,20 @@ class Chat:
             if not link.settle(frame) and frame.error is not None and frame.id is None:
                 _log.warning("the server complains: %s", wire_refusal(frame.error))
         elif frame.seq is None or frame.room_id is None:
-            self._subscriptions.publish(transient(frame.type, data))
+            self._publish(transient(frame.type, data))
         else:
-            room = self._rooms.get(frame.room_id)
-            if room is None or not room.open:
-                return
-            if room.full:
-                await self._pause(link, room)
-            if room.take(frame.type, frame.seq, data):
-                self._sync(room)
+            await self._rooms.take(link, frame.room_id, frame.seq, frame, data)
 
-    async def _pause(self, link: Link, room: Room) -> None:
-        """Read nothing while the consumer is behind, unless a reply is awaited: it may be the consumer's own."""
-        try:
-            async with asyncio.timeout(self._longest_pause):
-                while room.full and not link.waiting:
-                    self._wake.clear()
-                    await self._wake.wait()
-        except TimeoutError:
-            _log.debug("room %s falls back to reading the log", room.id)
-
-    # Rooms.
-
-    def _sync(self, room: Room) -> None:
-        """Have the room joined on the present connection, if that is not under way."""
-        running = self._syncs.get(room.id)
-        if self._link is not None and (running is None or running.done()):
-            self._syncs[room.id] = self._jobs.start(self._join_pages(room), f"veza-join-{room.id}")
-
-    async def _join_pages(self, room: Room) -> None:
-        backoff = Backoff(self._chance, base=0.1)
-        while room.open and not room.live:
-            await room.until_low()
-            try:
-                async with self._joins:
-                    await self.request("join_room", room.join_arguments, on_reply=room.take_page)
-            except ConnectionLost:
-                return  # the next connection joins anew
-            except ClientError as error:
-                if error.retryable:
-                    await asyncio.sleep(max(error.retry_after or 0, backoff.next()))
-                else:
-                    room.end(error)
-            else:
-                if room.stuck:
-                    room.end(ProtocolError("The server announces events that it does not give."))
-                elif not room.progressing:
-                    await asyncio.sleep(backoff.next())
+    def _publish(self, event: Transient) -> None:
+        self._subscriptions.publish(event)
+        if self._on_notification is not None and isinstance(event, Notification):
+            self._on_notification(event)
 
     async def _tell_presence(self, status: Status) -> None:
         try:
             await self.request("set_presence", {"status": status})
         except ClientError as error:
-            _log.warning("presence could not be set again: %s", error)
+            _log.warning("presence could not be set: %s", error)
 
     def _failed(self, bug: BaseException) -> None:
         _log.error("the chat failed in an unforeseen way", exc_info=bug)

@@ -3,25 +3,27 @@
 import asyncio
 import weakref
 from collections import deque
+from typing import Generic, TypeVar
 
 from veza.client.errors import ClientError
-from veza.client.events import Transient
+
+T = TypeVar("T")
 
 
-class Subscription:
+class Subscription(Generic[T]):
     """`async for event in chat.events()`. `dropped` counts what its consumer was too slow for."""
 
     def __init__(self, limit: int) -> None:
         self.dropped = 0
-        self._items: deque[Transient] = deque(maxlen=limit)
+        self._items: deque[T] = deque(maxlen=limit)
         self._filled = asyncio.Event()
         self._closed = False
         self._error: ClientError | None = None
 
-    def __aiter__(self) -> "Subscription":
+    def __aiter__(self) -> "Subscription[T]":
         return self
 
-    async def __anext__(self) -> Transient:
+    async def __anext__(self) -> T:
         while not self._items:
             if self._error is not None:
                 raise self._error
@@ -31,7 +33,7 @@ class Subscription:
             await self._filled.wait()
         return self._items.popleft()
 
-    def put(self, event: Transient) -> None:
+    def put(self, event: T) -> None:
         if len(self._items) == self._items.maxlen:
             self.dropped += 1
         self._items.append(event)
@@ -43,20 +45,20 @@ class Subscription:
         self._filled.set()
 
 
-class Subscriptions:
-    """All subscriptions of a chat; one that nobody holds any more is forgotten."""
+class Subscriptions(Generic[T]):
+    """All subscriptions to one source; one that nobody holds any more is forgotten."""
 
     def __init__(self) -> None:
-        self._all: weakref.WeakSet[Subscription] = weakref.WeakSet()
+        self._all: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
 
-    def open(self, limit: int, ended: ClientError | None) -> Subscription:
-        subscription = Subscription(limit)
+    def open(self, limit: int, ended: ClientError | None) -> Subscription[T]:
+        subscription: Subscription[T] = Subscription(limit)
         if ended is not None:
             subscription.close(ended)
         self._all.add(subscription)
         return subscription
 
-    def publish(self, event: Transient) -> None:
+    def publish(self, event: T) -> None:
         for subscription in self._all:
             subscription.put(event)
 

@@ -1,8 +1,9 @@
 """One REST call: credentials, envelope, errors."""
 
 import http.cookiejar
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -13,6 +14,9 @@ from veza.client.models import Credentials
 from veza.client.wire import field_details
 
 T = TypeVar("T")
+
+# For the answer to an upload, in seconds.
+_STORING_S = 60.0
 
 
 class _Envelope(msgspec.Struct, Generic[T]):
@@ -26,6 +30,14 @@ class _Refusal(msgspec.Struct):
     request_id: str | None = None
 
 
+class Upload(msgspec.Struct, frozen=True):
+    """A body in pieces: `pieces` begins anew at each call, because a refused token means sending it again."""
+
+    content_type: str
+    size_bytes: int
+    pieces: Callable[[], AsyncIterator[bytes]]
+
+
 class Transport:
     """Speaks JSON with `{base_url}/api/v1`. `timeout` in seconds bounds each phase of a call."""
 
@@ -37,6 +49,7 @@ class Transport:
         on_tokens: Callable[[Tokens | None], None] | None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
+        self._timeout = timeout
         # The refresh token travels in bodies; a cookie beside it would only be a second, older opinion.
         no_cookies = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         self._http = httpx.AsyncClient(
@@ -65,12 +78,53 @@ class Transport:
         """
         if not signed:
             return self._read(await self._send(method, path, body, query, None), result)
-        token = await self.keeper.access()
-        response = await self._send(method, path, body, query, token)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            token = await self.keeper.renew(token)
-            response = await self._send(method, path, body, query, token)
+        return self._read(await self._signed(lambda token: self._send(method, path, body, query, token)), result)
+
+    async def upload(self, path: str, upload: Upload, result: type[T]) -> T:
+        """POST a body that comes in pieces."""
+        headers = {"Content-Type": upload.content_type, "Content-Length": str(upload.size_bytes)}
+        # What follows the last piece, such as looking at the content and storing it, takes longer than an answer.
+        timeout = httpx.Timeout(self._timeout, read=max(self._timeout, _STORING_S))
+        response = await self._signed(
+            lambda token: self._request(
+                "POST", path, {**headers, **_bearer(token)}, content=upload.pieces(), timeout=timeout
+            )
+        )
         return self._read(response, result)
+
+    async def open(self, path: str) -> httpx.Response:
+        """GET a body to be read with `pieces`, and closed."""
+        response = await self._signed(lambda token: self._request("GET", path, _bearer(token), stream=True))
+        if not response.is_success:
+            try:
+                await self._whole(response)
+                raise _refused(response)
+            finally:
+                await response.aclose()
+        return response
+
+    async def pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        """The body of what `open` returned."""
+        try:
+            async for piece in response.aiter_bytes():
+                yield piece
+        except httpx.TransportError as error:
+            raise self._lost(error) from error
+
+    async def _whole(self, response: httpx.Response) -> None:
+        try:
+            await response.aread()
+        except httpx.TransportError as error:
+            raise self._lost(error) from error
+
+    async def _signed(self, send: Callable[[str], Awaitable[httpx.Response]]) -> httpx.Response:
+        """Send as the signed-in user, once more with a renewed token where the first is refused."""
+        token = await self.keeper.access()
+        response = await send(token)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            await response.aclose()
+            response = await send(await self.keeper.renew(token))
+        return response
 
     async def _renew(self, refresh_token: str) -> Credentials:
         body = {"refresh_token": refresh_token}
@@ -89,16 +143,24 @@ class Transport:
         query: Mapping[str, Any] | None,
         token: str | None,
     ) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = _bearer(token) if token else {}
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = msgspec.json.encode(_given(body))
+        return await self._request(method, path, headers, content=content, params=_given(query or {}))
+
+    async def _request(
+        self, method: str, path: str, headers: dict[str, str], *, stream: bool = False, **more: Any
+    ) -> httpx.Response:
+        request = self._http.build_request(method, path, headers=headers, **more)
         try:
-            return await self._http.request(method, path, content=content, params=_given(query or {}), headers=headers)
+            return await self._http.send(request, stream=stream)
         except httpx.TransportError as error:
-            reason = str(error) or type(error).__name__
-            raise ConnectionLost(f"{self.base_url} does not answer: {reason}") from error
+            raise self._lost(error) from error
+
+    def _lost(self, error: httpx.TransportError) -> ConnectionLost:
+        return ConnectionLost(f"{self.base_url} does not answer: {str(error) or type(error).__name__}")
 
     def _read(self, response: httpx.Response, result: type[T]) -> T:
         if not response.is_success:
@@ -111,6 +173,10 @@ class Transport:
                 status=response.status_code,
                 request_id=response.headers.get("X-Request-ID"),
             ) from error
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,3 +213,9 @@ def _seconds(value: str | None) -> float | None:
         return float(value)
     except ValueError:
         return None  # the other allowed form is a date, which our server does not send
+
+
+def part(value: str) -> str:
+    """An id as a part of a path, whatever it holds: no id leads out of its place."""
+    # Nothing, and the dots that mean "here" and "up" in paths, can be no id; "-" is none either.
+    return "-" if value in ("", ".", "..") else quote(value, safe="")

@@ -48,9 +48,10 @@ class Welcome(msgspec.Struct, frozen=True):
 
 
 class JoinPage(msgspec.Struct, frozen=True):
-    """A reply to `join_room`."""
+    """A reply to `join_room`. `first_seq` is the lowest seq that the room's retention has kept."""
 
     seq: int
+    first_seq: int = 1
     events: list[msgspec.Raw] = msgspec.field(default_factory=list)
     recovered: bool = False
     has_more: bool = False

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from peer_messages import CHANGES, Messages
 from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from veza.client import Room
 
@@ -38,6 +40,10 @@ class Peer:
     def __init__(self, page_size: int = 500) -> None:
         self.page_size = page_size
         self.logs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.first_seq: dict[str, int] = defaultdict(lambda: 1)
+        self.messages = Messages(self.logs)
+        self.files: dict[str, dict[str, Any]] = {}
+        self.members: list[dict[str, Any]] = [{"user": USER, "role": "owner", "presence": "online", "last_read_seq": 0}]
         self.stored: dict[tuple[str, str], dict[str, Any]] = {}
         self.subscribed: dict[str, set[ServerConnection]] = defaultdict(set)
         self.sockets: set[ServerConnection] = set()
@@ -53,7 +59,13 @@ class Peer:
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
-            self._session, "127.0.0.1", 0, process_request=self._upgrade, compression=None, close_timeout=1
+            self._session,
+            "127.0.0.1",
+            0,
+            process_request=self._upgrade,
+            subprotocols=[Subprotocol("veza.v1")],
+            compression=None,
+            close_timeout=1,
         )
         return self
 
@@ -171,45 +183,72 @@ class Peer:
 
     def _perform(self, socket: ServerConnection, command: Command) -> tuple[dict[str, Any], dict[str, Any] | None]:
         room_id = command.get("room_id", "")
+        if command["type"] in CHANGES:
+            given = {name: command[name] for name in ("emoji", "content") if name in command}
+            event = self.change(room_id, CHANGES[command["type"]], command["message_id"], **given)
+            return {"seq": len(self.logs[room_id])}, event
+        if command["type"] == "send_message":
+            more = {
+                "parent_id": command.get("parent_id"),
+                "attachments": [self.files.get(one, {"id": one}) for one in command.get("attachments", [])],
+            }
+            return self.store(room_id, command["content"], command["client_msg_id"], **more)
+        return self._read(socket, room_id, command), None
+
+    def _read(self, socket: ServerConnection, room_id: str, command: Command) -> dict[str, Any]:
+        """What is no event."""
         match command["type"]:
             case "join_room":
-                return self._join(socket, room_id, command.get("last_seq")), None
+                data = self._join(socket, room_id, command.get("last_seq"))
             case "leave_room":
                 self.subscribed[room_id].discard(socket)
-                return {}, None
-            case "send_message":
-                return self.store(room_id, command["content"], command["client_msg_id"])
+                data = {}
             case "get_history":
-                return {"messages": self.logs[room_id][-command["limit"] :], "has_more": False}, None
+                data = self.messages.page(room_id, command)
+                data["first_seq"] = self.first_seq[room_id]
+            case "get_thread":
+                data = self.messages.thread(room_id, command["parent_id"], command["after_seq"], command["limit"])
             case "get_members":
-                member = {"user": USER, "role": "owner", "presence": "online", "last_read_seq": 0}
-                return {"members": [member]}, None
+                data = {"members": self.members}
             case "ping" | "typing" | "mark_read" | "set_presence":
-                return {"server_time": now()}, None
+                data = {"server_time": now()}
             case _:
                 raise Refusal("UNKNOWN_COMMAND")
+        return data
 
-    def store(self, room_id: str, content: str, client_msg_id: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def change(self, room_id: str, kind: str, message_id: str, **more: Any) -> dict[str, Any] | None:
+        """Something happens to a message that is stored; None when it changes nothing."""
+        found = self.messages.change(room_id, kind, message_id, more.get("emoji"), more.get("content"))
+        if found is None:
+            raise Refusal("MESSAGE_NOT_FOUND")
+        if not found:
+            return None
+        return self.record(room_id, kind, message_id=message_id, **more)
+
+    def store(
+        self, room_id: str, content: str, client_msg_id: str, **more: Any
+    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
         key = (room_id, client_msg_id)
         if key in self.stored:
             return {**self.stored[key], "duplicate": True}, None
-        event = self.append(room_id, content, client_msg_id)
+        event = self.record(room_id, "message", content=content, client_msg_id=client_msg_id, **more)
         self.stored[key] = {"message_id": event["id"], "seq": event["seq"], "created_at": event["created_at"]}
         return {**self.stored[key], "duplicate": False}, event
 
     def _join(self, socket: ServerConnection, room_id: str, last_seq: int | None) -> dict[str, Any]:
-        log = self.logs[room_id]
+        log, first_seq = self.logs[room_id], self.first_seq[room_id]
         if last_seq is not None and last_seq > len(log):
             raise Refusal("INVALID_ARGUMENT")
-        later = [] if last_seq is None else log[last_seq:]
+        later = [] if last_seq is None else log[max(last_seq, first_seq - 1) :]
         events, has_more = later[: self.page_size], len(later) > self.page_size
         if not has_more:
             self.subscribed[room_id].add(socket)
         page = {
             "room_id": room_id,
             "seq": len(log),
+            "first_seq": first_seq,
             "events": list(events),
-            "recovered": last_seq is not None,
+            "recovered": last_seq is not None and last_seq + 1 >= first_seq,
             "has_more": has_more,
         }
         if self.shape_page is not None:

@@ -5,10 +5,61 @@ import json
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
+
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 Answer = tuple[int, Any]
 USER = {"id": "11111111-1111-4111-8111-111111111111", "username": "ada", "email": "ada@example.com"}
+
+
+class Form:
+    """A form with one file."""
+
+    def __init__(self, name: str, mime_type: str, data: bytes) -> None:
+        self.name = name
+        self.mime_type = mime_type
+        self.data = data
+
+    @classmethod
+    def parse(cls, content_type: str, raw: bytes) -> Self:
+        kept: dict[str, list[bytes]] = {"name": [], "type": [], "data": []}
+        field = b""
+
+        def header(data: bytes, start: int, end: int) -> None:
+            nonlocal field
+            field = data[start:end]
+
+        def value(data: bytes, start: int, end: int) -> None:
+            if field == b"Content-Disposition":
+                kept["name"].append(parse_options_header(data[start:end])[1][b"filename"])
+            else:
+                kept["type"].append(data[start:end])
+
+        _, options = parse_options_header(content_type)
+        parser = MultipartParser(
+            options[b"boundary"],
+            {
+                "on_header_field": header,
+                "on_header_value": value,
+                "on_part_data": lambda data, start, end: kept["data"].append(data[start:end]),
+            },
+        )
+        parser.write(raw)
+        parser.finalize()
+        return cls(kept["name"][0].decode(), kept["type"][0].decode(), b"".join(kept["data"]))
+
+
+class File:
+    """An answer that is no JSON; `cut` sends half of it."""
+
+    def __init__(self, name: str, data: bytes, *, cut: bool = False) -> None:
+        self.headers = (
+            f"Content-Disposition: attachment; filename=\"plain_\"; filename*=UTF-8''{quote(name)}\r\n"
+            "Content-Type: audio/flac\r\n"
+        )
+        self.data = data
+        self.cut = cut
 
 
 class RestPeer:
@@ -22,6 +73,8 @@ class RestPeer:
         self.revoked = False
         self.hold_refresh: asyncio.Event | None = None
         self.refresh_began = asyncio.Event()
+        self.hold_body: asyncio.Event | None = None
+        self.body_began = asyncio.Event()
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.routes: dict[str, Answer | Callable[[Any, dict[str, str]], Answer]] = {}
         # Where `/api/v1/ws` is really served, when there is chat too.
@@ -95,18 +148,29 @@ class RestPeer:
                 if headers.get("upgrade"):
                     await self._tunnel(head, reader, writer)
                     return
+                if self.hold_body is not None:
+                    self.body_began.set()
+                    await self.hold_body.wait()
                 raw = await reader.readexactly(int(headers.get("content-length", 0)))
-                body = json.loads(raw) if raw else None
+                if headers.get("content-type", "").startswith("multipart/"):
+                    body = Form.parse(headers["content-type"], raw)
+                else:
+                    body = json.loads(raw) if raw else None
                 self.requests.append((f"{method} {path}", headers, body))
                 status, answer = await self._answer(method, path, headers, body)
-                data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                file = answer if isinstance(answer, File) else None
+                data = file.data if file else answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 later = "Retry-After: 3\r\n" if status in (429, 503) else ""
                 top = (
                     f"HTTP/1.1 {status} Status\r\nContent-Length: {len(data)}\r\nX-Request-ID: req-9\r\n"
+                    f"{file.headers if file else ''}"
                     f"Set-Cookie: veza_refresh=secret; Path=/api/v1\r\n{later}\r\n"
                 )
-                writer.write(top.encode() + data)
+                cut = file is not None and file.cut
+                writer.write(top.encode() + (data[: len(data) // 2] if cut else data))
                 await writer.drain()
+                if cut:
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the client is done
         finally:

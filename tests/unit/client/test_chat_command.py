@@ -8,62 +8,11 @@ import re
 import stat
 import sys
 import termios
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from chat_peer import USER, Peer
-from rest_peer import RestPeer, ok, refused
-
-ROOM = "22222222-2222-4222-8222-222222222222"
-
-
-class World:
-    """A server with one room, and a terminal that runs `veza chat` against it."""
-
-    def __init__(self, rest: RestPeer, peer: Peer, home: Path) -> None:
-        self.rest = rest
-        self.peer = peer
-        self.home = home
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(str(Path(sys.executable).with_name("veza")), "chat", "--url", self.rest.url, *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "XDG_CONFIG_HOME": str(self.home), "PYTHONWARNINGS": "error"},
-        )
-
-    async def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        process = await self.start(*arguments)
-        async with asyncio.timeout(30):
-            out, err = await process.communicate(stdin.encode())
-        return process.returncode or 0, out.decode(), err.decode()
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with Peer() as peer, RestPeer() as rest:
-        rest.socket_port = int(peer.url.rpartition(":")[2])
-        room = {"id": ROOM, "type": "group", "name": "Band", "unread_count": 2}
-
-        def history(body: Any, query: dict[str, str]) -> tuple[int, Any]:
-            return 200, ok({"messages": peer.logs[ROOM][::-1], "next_cursor": None, "has_more": False})
-
-        rest.routes |= {
-            "GET users/me": (200, ok({**USER, "email": "ada@example.com", "role": "user"})),
-            "GET chat/token": (200, ok({"token": "t", "expires_in": 300})),
-            "GET conversations": (200, ok({"conversations": [room], "total": 1})),
-            f"GET conversations/{ROOM}": (200, ok(room)),
-            f"GET conversations/{ROOM}/history": history,
-            "POST conversations": (409, refused("conflict", "No more rooms.\x1b[2J")),
-        }
-        yield World(rest, peer, tmp_path)
-
-
-SIGN_IN = ("--email", "ada@example.com", "--password-stdin")
+from chat_peer import USER
+from chat_world import ROOM, SIGN_IN, World
 
 
 async def test_a_pipe_is_sent_line_by_line_and_seen_coming_back(world: World) -> None:

@@ -12,12 +12,18 @@ from veza.client.backoff import Backoff
 from veza.client.cursor import RoomCursor, Verdict
 from veza.client.errors import (
     Abuse,
+    Banned,
     ClientError,
+    MessageNotFound,
+    Muted,
+    NotAMember,
     PermissionDenied,
     RateLimited,
+    RoomNotFound,
     ServerError,
     SessionEnded,
     Unavailable,
+    UserBlocked,
     fatal_close,
     refusal,
 )
@@ -33,6 +39,7 @@ class CursorMachine(RuleBasedStateMachine):
         self.from_seq = data.draw(st.none() | st.integers(0, written))
         self.cursor = RoomCursor(self.from_seq)
         self.delivered: list[int] = []
+        self.first = 1
         if self.from_seq is None:
             self.from_seq = written
             assert self.cursor.page([], written, has_more=False) == []
@@ -40,6 +47,10 @@ class CursorMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 5))
     def write(self, count: int) -> None:
         self.head += count
+
+    @rule(data=st.data())
+    def retention(self, data: st.DataObject) -> None:
+        self.first = data.draw(st.integers(self.first, self.head + 1))
 
     @rule(data=st.data())
     def live_event(self, data: st.DataObject) -> None:
@@ -67,16 +78,30 @@ class CursorMachine(RuleBasedStateMachine):
     def cut(self) -> None:
         self.cursor.suspend()
 
-    @rule(size=st.integers(0, 6), shuffle=st.randoms(use_true_random=False), repeat=st.booleans())
-    def page(self, size: int, shuffle: random.Random, repeat: bool) -> None:
+    @rule(
+        size=st.integers(0, 6),
+        shuffle=st.randoms(use_true_random=False),
+        repeat=st.booleans(),
+        retained=st.integers(0, 4),
+    )
+    def page(self, size: int, shuffle: random.Random, repeat: bool, retained: int) -> None:
         after = self.cursor.last_seq or 0
-        seqs = list(range(after + 1, self.head + 1))
+        seqs = list(range(max(after + 1, self.first), self.head + 1))
         has_more = len(seqs) > size
         seqs = seqs[:size]
         if repeat:
             seqs += list(range(max(1, after - 2), after + 1)) + seqs[:2]
         shuffle.shuffle(seqs)
-        self.delivered += self.cursor.page([(seq, seq) for seq in seqs], self.head, has_more)
+        if retained:
+            # Some of the page was read before retention took it.
+            self.first = min(self.first + retained, self.head + 1)
+        for item in self.cursor.page([(seq, seq) for seq in seqs], self.head, has_more, self.first):
+            if isinstance(item, range):
+                assert item[-1] < self.first
+                assert not set(item) & set(seqs)
+                self.delivered += item
+            else:
+                self.delivered.append(item)
         assert self.cursor.live == (not has_more)
         if not has_more:
             assert self.cursor.last_seq == self.head
@@ -97,6 +122,17 @@ def test_a_hole_in_a_page_is_never_jumped() -> None:
     assert cursor.page([(4, 4), (6, 6)], 6, has_more=False) == [4]
     assert not cursor.live
     assert cursor.page([(5, 5), (6, 6)], 6, has_more=False) == [5, 6]
+    assert cursor.live
+
+
+def test_what_is_gone_is_told_where_it_was() -> None:
+    cursor = RoomCursor(3)
+    assert cursor.page([(6, 6), (7, 7)], 9, has_more=True, first_seq=6) == [range(4, 6), 6, 7]
+    # The bound rose after the page was read: what is in it was not lost.
+    assert cursor.page([(8, 8), (9, 9)], 12, has_more=True, first_seq=12) == [8, 9, range(10, 12)]
+    assert cursor.page([(13, 13)], 13, has_more=False, first_seq=12) == []
+    assert not cursor.live
+    assert cursor.page([(12, 12), (13, 13)], 13, has_more=False, first_seq=99) == [12, 13]
     assert cursor.live
 
 
@@ -175,7 +211,13 @@ TestPending = PendingMachine.TestCase
     ("code", "status", "kind"),
     [
         ("RATE_LIMITED", None, RateLimited),
-        ("not_a_member", 403, PermissionDenied),
+        ("not_a_member", 403, NotAMember),
+        ("permission_denied", 403, PermissionDenied),
+        ("MUTED", None, Muted),
+        ("banned", 403, Banned),
+        ("USER_BLOCKED", None, UserBlocked),
+        ("MESSAGE_NOT_FOUND", None, MessageNotFound),
+        ("room_not_found", 404, RoomNotFound),
         (None, 503, Unavailable),
         ("maintenance", 503, Unavailable),
         ("something_new", 500, ServerError),
