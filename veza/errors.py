@@ -91,6 +91,11 @@ class MessageNotFound(NotFound):
     default_message = "There is no such message in this room."
 
 
+class AttachmentNotFound(NotFound):
+    code = "attachment_not_found"
+    default_message = "There is no such attachment in this room."
+
+
 class NotAMember(PermissionDenied):
     code = "not_a_member"
     default_message = "You are not a member of this room."

@@ -2,10 +2,14 @@
 
 With `PROMETHEUS_MULTIPROC_DIR` set before the first import, each process keeps its numbers in files there, and
 any gateway's `/metrics` adds them up. Without it, a process shows its own.
+
+A number is written once a batch, a call or a second, never once a frame delivered: what happens more often goes
+through a `Tally`. Labels are bounded; an actor's name is a label of gauges only, for those end with the process.
 """
 
 import os
 import re
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -13,6 +17,12 @@ from prometheus_client import generate_latest as render
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+# From a tenth of a millisecond, an idle commit, to what a person would call broken.
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+# -- HTTP --------------------------------------------------------------------------------------------------------
 
 HTTP_REQUESTS = Counter(
     "veza_http_requests_total", "Requests answered, by route pattern.", ("method", "route", "status")
@@ -23,27 +33,184 @@ HTTP_SECONDS = Histogram(
     ("method", "route"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
 )
+
+# -- gateways: sockets, and what they ask ------------------------------------------------------------------------
+
 SOCKETS = Gauge("veza_sockets", "Open WebSockets.", multiprocess_mode="livesum")
-SOCKETS_CLOSED = Counter("veza_sockets_closed_total", "WebSockets closed by the server, by code.", ("code",))
-STORED_EVENTS = Counter("veza_stored_events_total", "Durable room events committed.")
-COMMIT_EVENTS = Histogram(
-    "veza_commit_events", "Events in one group commit.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+SOCKETS_OPENED = Counter("veza_sockets_opened_total", "WebSockets that were opened.")
+SOCKETS_CLOSED = Counter(
+    "veza_sockets_closed_total", "WebSockets that ended, by close code; 1006 is a connection that was cut.", ("code",)
 )
-COMMIT_SECONDS = Histogram(
-    "veza_commit_seconds",
-    "One group commit, from its decision to its deliveries.",
-    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0),
+USERS = Gauge(
+    "veza_users", "Users with an open WebSocket, counted by each gateway.", ("gateway",), multiprocess_mode="livesum"
 )
-SHARD_PARTITIONS = Gauge(
-    "veza_shard_partitions", "Partitions that a shard owns.", ("shard",), multiprocess_mode="liveall"
+ROOMS_FOLLOWED = Gauge(
+    "veza_rooms_followed", "Rooms that sockets of a gateway are in.", ("gateway",), multiprocess_mode="livesum"
 )
-GATEWAY_LAGGED = Counter("veza_gateway_lagged_total", "Times a gateway was cut back because it was behind.")
+COMMANDS = Counter("veza_commands_total", "Commands that came by WebSocket, by type.", ("command",))
+REFUSALS = Counter("veza_refusals_total", "Commands that were answered with an error, by its code.", ("code",))
+COMMANDS_WAITING = Gauge(
+    "veza_commands_waiting", "Commands that wait for a shard's answer.", ("gateway",), multiprocess_mode="livesum"
+)
+COMMANDS_GIVEN_UP = Counter(
+    "veza_commands_given_up_total",
+    "Commands that were answered UNAVAILABLE because their shard was not reached in time or its outbox was full.",
+    ("reason",),
+)
+JOINS = Counter("veza_joins_total", "Times a socket entered a room, with nothing missed.")
+RECOVERY_PAGES = Counter(
+    "veza_recovery_pages_total", "Pages of earlier events that sockets asked for when they joined."
+)
+PAGE_READS = Counter("veza_page_reads_total", "Reads of such pages; equal ones at the same time are one read.")
+
+# -- gateways: fan-out -------------------------------------------------------------------------------------------
+
 DELIVERED_FRAMES = Counter("veza_delivered_frames_total", "Frames written to sockets by fan-out.")
+DELIVERY_EVENTS = Histogram(
+    "veza_delivery_events", "Events of rooms in what a gateway handled at once.", buckets=_SIZES
+)
+FANOUT_LAG = Histogram(
+    "veza_fanout_lag_seconds",
+    "From the oldest commit of a delivery to the last socket it was written to, one observation a delivery.",
+    buckets=_SECONDS,
+)
+CATCH_UP_READS = Counter("veza_catch_up_reads_total", "Reads of the log for rooms of a gateway that missed events.")
+GATEWAY_LAGGED = Counter("veza_gateway_lagged_total", "Times a gateway was cut back because it was behind.")
+
+# -- shards ------------------------------------------------------------------------------------------------------
+
+ROOMS_LOADED = Gauge("veza_rooms_loaded", "Rooms in a shard's memory.", ("shard",), multiprocess_mode="livesum")
+ROOMS_WOKEN = Counter("veza_rooms_woken_total", "Rooms that were read into memory.")
+ROOMS_SLEPT = Counter("veza_rooms_slept_total", "Rooms that were put to sleep, for nobody used them.")
+SHARD_COMMANDS = Counter("veza_shard_commands_total", "Commands that gateways sent to shards, by type.", ("command",))
+MAILBOX_COMMANDS = Gauge(
+    "veza_mailbox_commands", "Commands that wait for a shard's writer.", ("shard",), multiprocess_mode="livesum"
+)
+STORED_EVENTS = Counter("veza_stored_events_total", "Durable room events committed, by kind.", ("kind",))
+COMMIT_EVENTS = Histogram("veza_commit_events", "Events in one group commit.", buckets=_SIZES)
+COMMIT_SECONDS = Histogram(
+    "veza_commit_seconds", "One group commit, from its decision to its deliveries.", buckets=_SECONDS
+)
+SHARD_READ_SECONDS = Histogram(
+    "veza_shard_read_seconds", "Reads before a commit: rooms that wake, ids to look up.", ("read",), buckets=_SECONDS
+)
+COMMITS_UNKNOWN = Counter(
+    "veza_commits_unknown_total", "Commits of which the connection broke before PostgreSQL answered."
+)
+COMMITS_FENCED = Counter(
+    "veza_commits_fenced_total", "Partitions whose part of a commit was refused, because another shard owned them."
+)
+PRESENCE_CHANGES = Counter("veza_presence_changes_total", "Changes of a user's presence that others were told.")
+NOTIFICATIONS_PUSHED = Counter(
+    "veza_notifications_pushed_total", "Notifications that gateways took for the sockets of their user."
+)
+
+# -- partitions and actors ---------------------------------------------------------------------------------------
+
+SHARD_PARTITIONS = Gauge(
+    "veza_shard_partitions", "Partitions that a shard owns.", ("shard",), multiprocess_mode="livesum"
+)
+PARTITION_EPOCH = Gauge(
+    "veza_partition_epoch",
+    "The epoch under which a shard owns a partition; 0 when it has given it up.",
+    ("partition", "shard"),
+    multiprocess_mode="livesum",
+)
+PARTITION_RATE = Gauge(
+    "veza_partition_commands_per_second",
+    "Commands of a partition's rooms and users, as a mean that forgets half each 10 s.",
+    ("partition",),
+    multiprocess_mode="livesum",
+)
+PARTITION_MOVES = Counter(
+    "veza_partition_moves_total", "Partitions that were given to another shard, by reason.", ("reason",)
+)
+NODES = Gauge(
+    "veza_nodes", "Machines of the cluster; none runs on one that is drained.", ("state",), multiprocess_mode="livesum"
+)
 FAILOVERS = Counter("veza_failovers_total", "Shards whose partitions were given to others.")
+ACTORS = Gauge(
+    "veza_actors",
+    "Actors the Supervisor watches, by class, and whether they answer.",
+    ("kind", "state"),
+    multiprocess_mode="livesum",
+)
+ACTORS_LOST = Counter("veza_actors_lost_total", "Actors that died, broke or stayed silent.", ("kind", "reason"))
+
+# -- queues between actors ---------------------------------------------------------------------------------------
+
+OUTBOX_BYTES = Gauge(
+    "veza_outbox_bytes", "What waits to be sent to other actors.", ("actor", "to"), multiprocess_mode="livesum"
+)
+OUTBOX_CALLS = Gauge(
+    "veza_outbox_calls", "Calls to other actors in flight.", ("actor", "to"), multiprocess_mode="livesum"
+)
+OUTBOX_CALL_SECONDS = Histogram(
+    "veza_outbox_call_seconds", "One call to another actor that carries a batch.", ("to",), buckets=_SECONDS
+)
+
+# -- processes and PostgreSQL ------------------------------------------------------------------------------------
+
+LOOP_LAG = Histogram(
+    "veza_event_loop_lag_seconds", "How late the event loop of an actor wakes a task.", ("kind",), buckets=_SECONDS
+)
+LOOP_LAG_WORST = Gauge(
+    "veza_event_loop_lag_worst_seconds",
+    "The same: the worst of the last 15 s.",
+    ("actor",),
+    multiprocess_mode="livesum",
+)
+PROCESS_BYTES = Gauge(
+    "veza_process_resident_bytes", "Resident memory of an actor.", ("actor",), multiprocess_mode="livesum"
+)
+PROCESS_CPU = Counter("veza_process_cpu_seconds_total", "Processor time of actors, by class.", ("kind",))
+PROCESS_CORES = Gauge(
+    "veza_process_cpu_cores",
+    "Processor cores an actor kept busy, over the last 15 s.",
+    ("actor",),
+    multiprocess_mode="livesum",
+)
+POSTGRES_CONNECTIONS = Gauge(
+    "veza_postgres_connections", "Connections to PostgreSQL.", ("actor", "state"), multiprocess_mode="livesum"
+)
+POSTGRES_AWAY = Counter("veza_postgres_away_seconds_total", "Seconds, over all shards, without a store for commits.")
 
 # Anything else a client invents counts as one, or it could make as many series as it likes.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _LIVE_FILE = re.compile(r"gauge_live\w*_(\d+)\.db")
+
+
+class Tally:
+    """Counts in a dict, for what happens often; `flush` adds it to the counter. For one thread.
+
+    The key is a string, or a class whose name is meant; without a label it is None. Series of `known` are there from
+    the first flush on, for Prometheus sees no increase in a series that begins at 1.
+    """
+
+    def __init__(self, counter: Counter, known: Iterable[Hashable] = ()) -> None:
+        self._counter = counter
+        self._series: dict[Hashable, Counter] = {}
+        self._counts: dict[Hashable, int] = dict.fromkeys(known, 0)
+
+    def add(self, key: Hashable = None, amount: int = 1) -> None:
+        counts = self._counts
+        counts[key] = counts.get(key, 0) + amount
+
+    def flush(self) -> None:
+        for key, count in self._counts.items():
+            series = self._series.get(key)
+            if series is None:
+                series = self._series[key] = self._counter if key is None else self._counter.labels(label_of(key))
+            series.inc(count)
+        self._counts.clear()
+
+
+def label_of(key: Hashable) -> str:
+    """`SendMessage` and its like by the word of the wire or in snake case; anything else as it is."""
+    if not isinstance(key, type):
+        return str(key)
+    tag = getattr(getattr(key, "__struct_config__", None), "tag", None)
+    return tag if isinstance(tag, str) else re.sub(r"(?<!^)(?=[A-Z])", "_", key.__name__).lower()
 
 
 class RouteMeter:

@@ -141,6 +141,8 @@ async def test_the_list_shows_last_message_and_unread_count(ada: Person, bob: Pe
         "deleted_at": None,
         "reactions": [],
         "pinned": False,
+        "reply_count": 0,
+        "mentions": [],
     }
     # The latest activity comes first.
     await ada.post(first, "three")

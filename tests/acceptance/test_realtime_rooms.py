@@ -26,7 +26,14 @@ async def test_a_message_reaches_everyone_in_the_room_and_its_sender(ada: Person
     async with await ada.connect() as one, await ada.connect() as two, await bob.connect() as three:
         for socket in (one, two, three):
             joined = await socket.call("join_room", room_id=room_id)
-            assert joined == {"room_id": room_id, "seq": 0, "events": [], "recovered": False, "has_more": False}
+            assert joined == {
+                "room_id": room_id,
+                "seq": 0,
+                "first_seq": 1,
+                "events": [],
+                "recovered": False,
+                "has_more": False,
+            }
         stored = await one.send(room_id, "  Zażółć 🎸 \u202e  ", client_msg_id="m-1")
         assert stored["seq"] == 1
         assert stored["duplicate"] is False

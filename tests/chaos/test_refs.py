@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from system.waiting import until
 
 from veza.actors.cluster import start_ray, stop_ray
 from veza.actors.refs import NAMESPACE, ActorGone, ActorRef, ActorUnreachable
@@ -72,7 +73,14 @@ async def test_it_did_not_get_through_but_the_actor_lives() -> None:
     ref = ActorRef("phoenix")
     with pytest.raises(ActorUnreachable):
         await dies_during_a_call(ref)
-    assert isinstance(await ref.call("pid"), int)
+
+    async def answers() -> bool:
+        try:
+            return isinstance(await ref.call("pid"), int)
+        except ActorUnreachable:
+            return False  # on its way back
+
+    await until(answers, "the actor that was started again to answer", 60.0)
     await ref.kill()
 
 

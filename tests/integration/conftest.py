@@ -19,6 +19,7 @@ from veza.http.services import Services
 from veza.http.tokens import Tokens
 from veza.storage.control_log import ControlReader
 from veza.storage.database import connect_arguments, open_pool
+from veza.storage.embedded.objects import Objects
 from veza.storage.embedded.postgres import Postgres
 from veza.storage.migrate import migrate
 
@@ -38,6 +39,20 @@ async def postgres() -> AsyncIterator[Postgres]:
     """The server."""
     directory = open_directory()
     server = Postgres(directory)
+    try:
+        server.start()
+        await server.ready()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+async def objects() -> AsyncIterator[Objects]:
+    """The object store's server."""
+    directory = open_directory()
+    server = Objects(directory, "key", "secret-of-tests")
     try:
         server.start()
         await server.ready()

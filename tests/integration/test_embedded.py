@@ -236,7 +236,9 @@ async def test_objects_are_kept_under_the_same_address(settings: Settings) -> No
             await store.ensure_bucket()
             await store.ensure_bucket()
             await store.check()
-            await store.client.put_object(Bucket=store.bucket, Key="a/b", Body=b"kept")
+            writer = store.writer("a/b", "text/plain")
+            await writer.write(b"kept")
+            await writer.finish()
         async with open_objects(msgspec.structs.replace(there, aws_secret_access_key="wrong")) as store:
             with pytest.raises(Unavailable):
                 await store.check()
@@ -244,8 +246,13 @@ async def test_objects_are_kept_under_the_same_address(settings: Settings) -> No
     async with started(again):
         assert again.url == server.url
         async with open_objects(there) as store:
-            answer = await store.client.get_object(Bucket=store.bucket, Key="a/b")
-            assert await answer["Body"].read() == b"kept"
+            async with store.read("a/b", 1, 2) as pieces:
+                assert b"".join([piece async for piece in pieces]) == b"ep"
+            await store.remove("a/b")
+            await store.remove("a/b")
+            with pytest.raises(Unavailable):
+                async with store.read("a/b", 0, 3):
+                    pass
     async with open_objects(there) as store:
         with pytest.raises(Unavailable):
             await store.check()

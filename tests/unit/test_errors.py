@@ -15,7 +15,7 @@ from veza import errors
 from veza.errors import Conflict, Detailed, InvalidArgument, RateLimited, RetryLater, RoomNotFound, VezaError
 from veza.http.links import error_of
 from veza.realtime import commands as c
-from veza.realtime.shard import refusal
+from veza.realtime.batch import refusal
 
 SAMPLES = {str: "A sentence.", str | None: "A sentence.", UUID: UUID(int=7)}
 DETAILS = (("content", "must not be empty"), ("seq", "0 to 3"))

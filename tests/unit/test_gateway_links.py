@@ -13,7 +13,7 @@ from veza.actors.gateway_links import GatewayLinks
 from veza.actors.refs import ActorGone, ActorUnreachable, GatewayRef
 from veza.actors.tasks import TaskSet
 from veza.realtime import commands as c
-from veza.realtime.shard import Line
+from veza.realtime.batch import Line
 
 ROOM = UUID(int=1)
 
@@ -41,6 +41,9 @@ class Peer:
             self.items.extend(c.decode_deliveries(data).items)
         finally:
             self.in_flight -= 1
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class World:

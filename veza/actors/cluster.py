@@ -11,40 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from veza.actors.environment import OBJECT_STORE_BYTES, RAY_ENVIRONMENT
+from veza.actors.nodes import Wanted, here
 from veza.actors.refs import NAMESPACE, SUPERVISOR, ActorGone, ActorUnreachable, SupervisorRef
 from veza.actors.supervisor import Supervisor
 from veza.config import Settings
-from veza.errors import StartupError, VezaError
+from veza.errors import StartupError, Unavailable, VezaError
 
 log = logging.getLogger(__name__)
 
-OBJECT_STORE_BYTES = 100 * 1024 * 1024
 # A Supervisor that died, or cannot do its work (PostgreSQL is away), is asked again after this long, then twice it, …
 RETRY_S = (0.05, 2.0)
 # Nothing waits for the Supervisor while nothing fails, so one that hangs need not be found at once.
 PING_S = 5.0
 SILENCE_S = 5.0
+# A Supervisor that is killed takes no time; a request of an operator may start actors on each node.
+END_S = 5.0
+ASK_S = 90.0
 # ValueError is Ray's for a name that another process took in the meantime.
 FAILURES = (VezaError, ActorGone, ActorUnreachable, RayError, ValueError)
-
-# What Ray does for its own dashboard and for tasks in their millions is idle work here.
-RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Dead actors are remembered for `ray list actors`; a long-lived cluster should not grow with them.
-    "RAY_maximum_gcs_destroyed_actor_cached_count": "100",
-    # Batches of some hundred KB go inside the call; the object store costs more than the copy.
-    "RAY_max_direct_call_object_size": str(1024 * 1024),
-    # Ray lets its workers give way to everything else (nice 15). Ours are the server.
-    "RAY_worker_niceness": "0",
-    # No record of each call, which nobody reads.
-    "RAY_task_events_report_interval_ms": "0",
-    "RAY_enable_metrics_collection": "0",
-    "RAY_raylet_report_resources_period_milliseconds": "1000",
-    # Ray would end workers when memory runs short; which of ours may end is not for it to choose.
-    "RAY_memory_monitor_refresh_ms": "0",
-}
 
 
 def start_ray(settings: Settings, run_dir: Path) -> None:
@@ -60,6 +49,8 @@ def start_ray(settings: Settings, run_dir: Path) -> None:
     logging.getLogger("ray._private.worker").setLevel(logging.CRITICAL)
     try:
         if settings.ray_address:
+            # With an address Ray gives no token unless it is told to, and is turned away by a cluster that wants one.
+            maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
             ray.init(address=settings.ray_address, namespace=NAMESPACE, log_to_driver=False)
             return
         shutil.rmtree(_temp_dir(run_dir), ignore_errors=True)
@@ -74,8 +65,12 @@ def start_ray(settings: Settings, run_dir: Path) -> None:
             _temp_dir=str(_temp_dir(run_dir)),
         )
         _end_idle_helpers()
-    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
-        raise StartupError(f"Ray cannot start: {error}".splitlines()[0]) from error
+    except Exception as error:  # also of that very class, when a node takes too long to start
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if settings.ray_address:
+            hint = "is the cluster up, and is its token in ~/.ray/auth_token or RAY_AUTH_TOKEN here?"
+            raise StartupError(f"RAY_ADDRESS: {reason.rstrip('.')}; {hint}") from error
+        raise StartupError(f"Ray cannot start: {reason}") from error
 
 
 def _end_idle_helpers() -> None:
@@ -105,6 +100,8 @@ class Cluster:
     def __init__(self, settings: Settings, gateway_class: type) -> None:
         self._settings = settings
         self._gateway_class = gateway_class
+        # For a Supervisor that has to be replaced, what an operator asked of the one before.
+        self._wanted = Wanted(settings.room_shards, settings.gateways)
         self._draining = False
 
     @classmethod
@@ -118,12 +115,27 @@ class Cluster:
         cluster = cls(settings, gateway_class)
         on_step("Supervisor, room shards, gateways")
         try:
+            await cluster._end_earlier_supervisor()
             await cluster._ensure()
         except (ActorGone, ActorUnreachable) as error:
             raise StartupError("the Supervisor ended while it started; its log says why.") from error
         except RayError as error:
             raise StartupError(f"{error}".strip().rpartition("\n")[2]) from error
         return cluster
+
+    async def _end_earlier_supervisor(self) -> None:
+        """On a Ray that outlived an earlier run its Supervisor goes on with that run's settings; ours takes over."""
+        try:
+            async with asyncio.timeout(END_S):
+                while True:
+                    earlier = SupervisorRef()
+                    await earlier.find()
+                    await earlier.kill()
+                    await asyncio.sleep(RETRY_S[0])
+        except ActorGone:
+            return
+        except TimeoutError:
+            raise StartupError("the Supervisor of an earlier run does not end.") from None
 
     async def _ensure(self) -> SupervisorRef:
         """Find or start the Supervisor, and have it take over."""
@@ -144,8 +156,10 @@ class Cluster:
                 num_cpus=0,
                 max_restarts=0,
                 max_concurrency=100,
+                # Beside whoever watches it, so that no other node takes it along.
+                scheduling_strategy=NodeAffinitySchedulingStrategy(here(), soft=False),
             )
-            .remote(self._settings, self._gateway_class)
+            .remote(self._settings, self._gateway_class, self._wanted)
         )
 
     async def watch(self) -> None:
@@ -169,7 +183,8 @@ class Cluster:
         try:
             while not (await asyncio.wait([lifeline], timeout=PING_S))[0]:
                 async with asyncio.timeout(SILENCE_S):
-                    await supervisor.call("state")
+                    state = await supervisor.call("state")
+                self._wanted = Wanted(**state["wanted"])
             await lifeline
         except TimeoutError:
             log.warning("supervisor silent; ending it")
@@ -177,6 +192,37 @@ class Cluster:
         finally:
             lifeline.cancel()
             await asyncio.gather(lifeline, return_exceptions=True)
+
+    # -- what an operator asks -------------------------------------------------------------------------------
+
+    async def state(self) -> dict[str, Any]:
+        """Nodes, actors and the load, as the Supervisor knows them. Raises VezaError."""
+        found: dict[str, Any] = await self._ask("state")
+        self._wanted = Wanted(**found["wanted"])
+        return found
+
+    async def scale(self, shards: int | None, gateways: int | None) -> None:
+        """Another number of shards or gateways on each node, until the next start; returns when they run. Raises
+        VezaError.
+        """
+        await self._ask("scale", shards, gateways)
+
+    async def drain_node(self, node: str) -> None:
+        """Lead everything out of a node; returns when nothing of ours runs there. Raises VezaError."""
+        await self._ask("drain_node", node)
+
+    async def resume_node(self, node: str) -> None:
+        """Use a drained node again; returns when its actors run. Raises VezaError."""
+        await self._ask("resume_node", node)
+
+    async def _ask(self, method: str, *arguments: object) -> Any:
+        try:
+            async with asyncio.timeout(ASK_S):
+                return await SupervisorRef().call(method, *arguments)
+        except TimeoutError:
+            raise Unavailable("The Supervisor is still at it; 'veza cluster status' shows how far.") from None
+        except (ActorGone, ActorUnreachable, RayError) as error:
+            raise Unavailable(f"The Supervisor was lost meanwhile ({type(error).__name__}); ask again.") from error
 
     async def drain(self, timeout: float) -> None:
         """Stop every actor in order, the Supervisor last."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from veza import metrics
@@ -9,7 +10,7 @@ from veza.actors.mailbox import Outbox
 from veza.actors.refs import ActorGone, ActorUnreachable, CallFailed, GatewayRef
 from veza.actors.tasks import TaskSet
 from veza.realtime import commands as c
-from veza.realtime.shard import Line
+from veza.realtime.batch import Line
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class GatewayLinks:
         self._on_gone = on_gone
         self._links: dict[str, _Link] = {}
         self._behind: set[str] = set()  # a Lagged waits in their outbox: events before it would be for nothing
+        self._since: dict[str, float] = {}  # when the oldest of what waits in their outbox was put there
+        self._call_seconds = metrics.OUTBOX_CALL_SECONDS.labels("gateways")
 
     def introduce(self, gateway: str) -> None:
         """Make sure that this gateway is told what concerns all."""
@@ -49,8 +52,10 @@ class GatewayLinks:
             self._open(gateway)
 
     def dispatch(self, script: Mapping[str, list[Line]]) -> None:
+        now = time.time()
         for gateway, lines in script.items():
             self.introduce(gateway)
+            self._since.setdefault(gateway, now)
             for line in lines:
                 self._put(gateway, line.item)
 
@@ -58,16 +63,23 @@ class GatewayLinks:
         for gateway in self._links:
             self._put(gateway, item)
 
-    def resync(self) -> None:
-        """Followers of rooms may have been forgotten: every gateway follows its rooms anew."""
-        self.broadcast(c.Lagged())
+    def resync(self, gateway: str | None = None) -> None:
+        """Followers of rooms may have been forgotten: this gateway, or every one, says anew what it has."""
+        for name in self._links if gateway is None else (gateway,):
+            self._put(name, c.Lagged())
 
     def lost(self, gateway: str) -> None:
         """The gateway is dead."""
         link = self._links.pop(gateway, None)
         self._behind.discard(gateway)
+        self._since.pop(gateway, None)
         if link is not None:
             link.task.cancel()
+
+    def depth(self) -> tuple[int, int]:
+        """How many bytes wait in the outboxes, and how many calls are in flight."""
+        outboxes = [link.outbox for link in self._links.values()]
+        return sum(outbox.bytes for outbox in outboxes), sum(outbox.calling for outbox in outboxes)
 
     async def flushed(self) -> None:
         await asyncio.gather(*(link.outbox.flushed() for link in self._links.values()))
@@ -93,24 +105,38 @@ class GatewayLinks:
         async def send(items: list[c.Delivery]) -> None:
             if any(isinstance(item, c.Lagged) for item in items):
                 self._behind.discard(gateway)
+            since = self._since.pop(gateway, 0.0)
+            if len(outbox):
+                self._since[gateway] = since
+            if not any(isinstance(item, c.Events) for item in items):
+                since = 0.0
+            began = time.monotonic()
             try:
-                await ref.deliver(c.encode(c.DeliveryBatch(self._shard, items)))
+                await ref.deliver(c.encode(c.DeliveryBatch(self._shard, items, since)))
+                self._call_seconds.observe(time.monotonic() - began)
             except ActorUnreachable:
                 # Events are read from the log after the Lagged to come; an answer that comes twice is dropped.
                 outbox.put_back([item for item in items if not isinstance(item, c.Events | c.Transient | c.Lagged)])
                 raise
 
         outbox: Outbox[c.Delivery] = Outbox(send, weigh=_weight)
-        task = self._tasks.start(self._run(gateway, outbox), f"outbox {gateway}")
+        task = self._tasks.start(self._run(gateway, ref, outbox), f"outbox {gateway}")
         self._links[gateway] = _Link(outbox, task)
 
-    async def _run(self, gateway: str, outbox: Outbox[c.Delivery]) -> None:
+    async def _run(self, gateway: str, ref: GatewayRef, outbox: Outbox[c.Delivery]) -> None:
+        try:
+            await self._send_forever(gateway, outbox)
+        finally:
+            await ref.close()
+
+    async def _send_forever(self, gateway: str, outbox: Outbox[c.Delivery]) -> None:
         while True:
             try:
                 await outbox.run()
             except ActorGone:
                 self._links.pop(gateway, None)
                 self._behind.discard(gateway)
+                self._since.pop(gateway, None)
                 self._on_gone(gateway)
                 return
             except (ActorUnreachable, CallFailed) as error:

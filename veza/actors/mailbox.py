@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
+
+from veza.realtime.fairness import take_fairly
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -21,12 +24,14 @@ class Mailbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    async def put(self, items: Iterable[T]) -> None:
+    async def put(self, items: Iterable[T]) -> list[T]:
+        """Returns what is not taken, which is nothing here."""
         while len(self._items) >= self._limit:
             self._emptied.clear()
             await self._emptied.wait()
         self._items.extend(items)
         self._filled.set()
+        return []
 
     def put_back(self, items: list[T]) -> None:
         """To the front: taken, but to be handled in the next round."""
@@ -39,8 +44,50 @@ class Mailbox(Generic[T]):
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
-        taken, self._items = self._items[:at_most], self._items[at_most:]
+        taken = self._next(at_most)
         self._emptied.set()
+        return taken
+
+    def _next(self, at_most: int) -> list[T]:
+        taken, self._items = self._items[:at_most], self._items[at_most:]
+        return taken
+
+
+class FairMailbox(Mailbox[T]):
+    """A mailbox of many rooms, none of which makes the others wait: under load each gets its share of a batch, and what
+    one has waiting is bounded.
+    """
+
+    def __init__(self, limit: int, *, key: Callable[[T], Hashable], key_limit: int) -> None:
+        super().__init__(limit)
+        self._key = key
+        self._key_limit = key_limit
+        self._counts: Counter[Hashable] = Counter()
+
+    async def put(self, items: Iterable[T]) -> list[T]:
+        """Returns what is not taken: one more of a key that has `key_limit` waiting."""
+        accepted: list[T] = []
+        refused: list[T] = []
+        for item in items:
+            key = self._key(item)
+            if self._counts[key] < self._key_limit:
+                self._counts[key] += 1
+                accepted.append(item)
+            else:
+                refused.append(item)
+        await super().put(accepted)
+        return refused
+
+    def put_back(self, items: list[T]) -> None:
+        self._counts.update(map(self._key, items))
+        super().put_back(items)
+
+    def _next(self, at_most: int) -> list[T]:
+        taken, self._items = take_fairly(self._items, self._key, at_most)
+        self._counts.subtract(map(self._key, taken))
+        if not self._items:
+            # Nothing waits: forget the keys as well.
+            self._counts.clear()
         return taken
 
 
@@ -67,7 +114,8 @@ class Outbox(Generic[T]):
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.bytes = 0
+        self.bytes = 0  # of what waits; what is in flight does not count
+        self.calling = False
 
     def __len__(self) -> int:
         return len(self._items)
@@ -101,10 +149,13 @@ class Outbox(Generic[T]):
             while True:
                 await self._wake.wait()
                 while self._items:
+                    self.calling = True
                     await self._send(self._next_call())
+                    self.calling = False
                 self._wake.clear()
                 self._idle.set()
         finally:
+            self.calling = False
             self._idle.set()
 
     async def flushed(self) -> None:

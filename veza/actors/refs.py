@@ -11,10 +11,14 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
+from veza.actors.channel import Channel, Disconnected, Endpoint, HandlerFailed
+from veza.config import Settings
 from veza.errors import VezaError
 from veza.realtime.routing import PartitionMap
 
 NAMESPACE = "veza"
+# A healthy actor answers in milliseconds.
+ENDPOINT_S = 2.0
 SUPERVISOR = "Supervisor"
 
 
@@ -50,7 +54,7 @@ class ActorRef:
         """What the method returns. Raises what it raised if that is an error of ours, else RayTaskError; ActorGone
         and ActorUnreachable.
         """
-        handle = self._handle = self._handle or await self._find()
+        handle = await self.find()
         try:
             return await getattr(handle, method).remote(*args)
         except ActorUnavailableError as error:
@@ -62,7 +66,13 @@ class ActorRef:
                 raise error.cause from error
             raise
 
-    async def _find(self) -> Any:
+    async def find(self) -> Any:
+        """Ray's handle. Raises ActorGone when nobody has the name, and ActorUnreachable."""
+        if self._handle is None:
+            self._handle = await self._look_up()
+        return self._handle
+
+    async def _look_up(self) -> Any:
         try:
             return await asyncio.to_thread(ray.get_actor, self.name, namespace=NAMESPACE)
         except ValueError as error:  # Ray's word for a name that nobody has
@@ -75,9 +85,41 @@ class ActorRef:
             await asyncio.to_thread(ray.kill, self._handle)
 
 
-class ShardRef(ActorRef):
+class BatchRef(ActorRef):
+    """An actor with an inlet: batches go to it over a connection, not by calls."""
+
+    def __init__(self, name: str, handle: Any | None = None) -> None:
+        super().__init__(name, handle)
+        self._channel = Channel(self._endpoint)
+
+    async def send(self, batch: bytes) -> None:
+        """Returns when the batch was taken. Raises ActorGone, and ActorUnreachable when the connection was lost or the
+        actor failed over it: it may or may not have been carried out.
+        """
+        try:
+            await self._channel.call(batch)
+        except HandlerFailed as error:
+            raise ActorUnreachable(self.name) from error
+        except Disconnected as error:
+            # Ray knows whether it is dead.
+            await self._endpoint()
+            raise ActorUnreachable(self.name) from error
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _endpoint(self) -> Endpoint:
+        try:
+            async with asyncio.timeout(ENDPOINT_S):
+                found: Endpoint = await self.call("endpoint")
+        except (TimeoutError, VezaError) as error:
+            raise ActorUnreachable(self.name) from error
+        return found
+
+
+class ShardRef(BatchRef):
     async def submit(self, batch: bytes) -> None:
-        await self.call("submit", batch)
+        await self.send(batch)
 
     async def own(self, epochs: Mapping[int, int]) -> None:
         await self.call("own", dict(epochs))
@@ -86,9 +128,9 @@ class ShardRef(ActorRef):
         await self.call("gateway_lost", gateway)
 
 
-class GatewayRef(ActorRef):
+class GatewayRef(BatchRef):
     async def deliver(self, batch: bytes) -> None:
-        await self.call("deliver", batch)
+        await self.send(batch)
 
     async def set_map(self, partitions: PartitionMap) -> None:
         await self.call("set_map", dict(partitions))
@@ -101,3 +143,8 @@ class SupervisorRef(ActorRef):
     async def partition_map(self) -> PartitionMap:
         found: PartitionMap = await self.call("partition_map")
         return found
+
+
+def inlet_host(settings: Settings) -> str:
+    """The address on which this process takes batches: of this machine alone, unless there are others."""
+    return str(ray.util.get_node_ip_address()) if settings.ray_address else "127.0.0.1"

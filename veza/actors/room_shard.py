@@ -5,6 +5,8 @@ One task, the writer, decides and commits; nothing else touches a room. The tick
 
 import asyncio
 import logging
+import os
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,22 +15,36 @@ from uuid import UUID
 import asyncpg
 
 from veza import metrics
+from veza.actors.channel import Endpoint, Inlet
 from veza.actors.gateway_links import GatewayLinks
-from veza.actors.mailbox import Mailbox
+from veza.actors.mailbox import FairMailbox
+from veza.actors.notifier import Notifier
+from veza.actors.pulse import Pulse
+from veza.actors.refs import inlet_host
+from veza.actors.shard_meter import Held, ShardMeter, Times
 from veza.actors.tasks import Life, TaskSet
 from veza.config import Settings
 from veza.errors import Unavailable
 from veza.logs import log_file, setup_logging
 from veza.realtime import commands as c
+from veza.realtime.allowance import Limits
+from veza.realtime.batch import Batch, Sourced
+from veza.realtime.load import LoadMeter, subject_of
 from veza.realtime.partition import partition_of
-from veza.realtime.shard import CHATTY_ROOM_MEMBERS, Batch, ShardCore, Sourced
-from veza.storage import partitions, room_log
+from veza.realtime.presence import OFFLINE, Leases
+from veza.realtime.round import CHATTY_ROOM_MEMBERS
+from veza.realtime.sanctions import Policy
+from veza.realtime.shard import ShardCore
+from veza.realtime.takeover import Takeovers
+from veza.storage import messages, partitions, presence, room_log
 from veza.storage.database import UNREACHABLE, open_connection
 
 log = logging.getLogger(__name__)
 
 BATCH_COMMANDS = 1000
 MAILBOX_COMMANDS = 20_000
+# Of one room or user. A flood fills no more of the mailbox, so that the others still get in.
+SUBJECT_COMMANDS = 5_000
 TICK_S = 0.2
 # A batch whose commit has an unknown outcome answers its commands after this long; it is settled whenever it can be.
 SETTLE_PATIENCE_S = 2.0
@@ -36,6 +52,8 @@ RECONNECT_S = 0.25
 # A database that hangs holds up even what needs none of it, so it is given up sooner than elsewhere.
 STATEMENT_S = 3.0
 SLEEP_EVERY_S = 30.0
+# Changes of presence told at once; thousands at a time would hold up what people wrote.
+PRESENCE_A_TICK = 500
 FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
@@ -45,20 +63,33 @@ class RoomShard:
     def __init__(self, name: str, settings: Settings) -> None:
         setup_logging(settings, name, log_file(settings))
         self.name = name
+        self._settings = settings
         self._url = settings.database_url
-        self._core = ShardCore()
-        self._mailbox: Mailbox[Sourced] = Mailbox(MAILBOX_COMMANDS)
+        self._core = ShardCore(
+            Policy(settings.chat_warnings_before_mute, settings.chat_warning_mute_seconds),
+            Limits(settings.chat_messages_per_minute, settings.chat_message_burst),
+            settings.max_sockets_per_user,
+        )
+        self._leases = Leases()
+        self._mailbox: FairMailbox[Sourced] = FairMailbox(
+            MAILBOX_COMMANDS, key=lambda sourced: subject_of(sourced[1]), key_limit=SUBJECT_COMMANDS
+        )
         self._writer: Any = None  # the connection of the writer, None while PostgreSQL is away
         self._reader: Any = None  # the connection of the tick
         self._unsettled: Batch | None = None
         self._unsettled_since = 0.0
         self._given_up: dict[int, int] = {}  # partitions taken away and not given back since
+        self._load = LoadMeter()
+        self._takeovers = Takeovers()
         self._connect_at = 0.0  # no attempt to connect before this
         self._sleep_at = 0.0
         self._busy = asyncio.Lock()
         self._life = Life()
         self._tasks = TaskSet(name, self._life.fail)
+        self._inlet = Inlet(self.submit, self._tasks)
         self._links = GatewayLinks(name, self._tasks, self._forget_gateway)
+        self._meter = ShardMeter(name)
+        self._pulse = Pulse("room_shard", name, self._sample)
         self._started = False
         self._committed = 0
 
@@ -68,32 +99,43 @@ class RoomShard:
         """Connect and begin. Raises Unavailable when PostgreSQL cannot be reached."""
         if not self._started:
             self._writer = await self._connect("writer", timeout=5.0)
+            await self._inlet.start(inlet_host(self._settings))
             self._started = True
             self._tasks.start(self._write_forever(), "writer")
             self._tasks.start(self._tick_forever(), "tick")
+            self._tasks.start(self._pulse.run(), "pulse")
+            notifier = Notifier(self.name, self._url, lambda: self._core.epochs, self._core.presence.gateways)
+            self._tasks.start(notifier.run(), "notifier")
 
     async def own(self, epochs: Mapping[int, int]) -> None:
         """Own exactly these partitions, under these epochs."""
         given_up = {p: epoch for p, epoch in self._core.epochs.items() if p not in epochs}
+        self._load.forget(given_up)
+        self._takeovers.note(self._core.epochs, epochs, self._now())
         self._core.revoke(given_up)
-        self._core.grant(epochs)
+        self._core.grant(epochs, self._now())
         if any(self._given_up.get(p) == epoch for p, epoch in epochs.items()):
             # Back under the same epoch: the gateways see no change, but who followed the rooms is forgotten.
             self._links.resync()
         self._given_up = {p: epoch for p, epoch in (self._given_up | given_up).items() if p not in epochs}
-        metrics.SHARD_PARTITIONS.labels(self.name).set(len(epochs))
+
+    async def endpoint(self) -> Endpoint:
+        """Where `submit` takes its batches. Raises Unavailable before `start`."""
+        return self._inlet.place()
 
     async def gateway_lost(self, gateway: str) -> None:
         self._links.lost(gateway)
         self._forget_gateway(gateway)
 
     def _forget_gateway(self, gateway: str) -> None:
-        self._core.gateway_lost(gateway, self._now())
+        self._leases.lost(gateway)
+        self._links.dispatch(self._core.gateway_lost(gateway, self._now()).script)
 
     async def ping(self) -> dict[str, Any]:
         """What the shard holds, for the Supervisor and for `veza status`."""
         return {
             "name": self.name,
+            "pid": os.getpid(),
             "started": self._started,
             "partitions": len(self._core.epochs),
             "owned": sum((partition + 1) * epoch for partition, epoch in self._core.epochs.items()),
@@ -101,7 +143,27 @@ class RoomShard:
             "queued": len(self._mailbox),
             "committed": self._committed,
             "storing": self._writer is not None,
+            "rates": self._rates(),
+            "lag_ms": self._pulse.lag_ms,
         }
+
+    def _rates(self) -> dict[int, float]:
+        found = {p: rate for p, rate in self._load.rates(self._now()).items() if p in self._core.epochs}
+        for partition in self._core.epochs:
+            metrics.PARTITION_RATE.labels(str(partition)).set(found.get(partition, 0.0))
+        return found
+
+    def _sample(self) -> None:
+        connections = sum(connection is not None for connection in (self._writer, self._reader))
+        held = Held(
+            epochs=self._core.epochs,
+            rooms=len(self._core.rooms),
+            queued=len(self._mailbox),
+            connections=connections,
+            storing=self._writer is not None and self._unsettled is None,
+            outbox=self._links.depth(),
+        )
+        self._meter.sample(held, self._now())
 
     async def lifeline(self) -> None:
         await self._life.wait()
@@ -114,6 +176,7 @@ class RoomShard:
                 await asyncio.sleep(0)
         async with self._busy:
             await self._links.flushed()
+        await self._inlet.close()
         await self._tasks.close()
         for connection in (self._writer, self._reader):
             if connection is not None:
@@ -128,13 +191,21 @@ class RoomShard:
         gateway = batch.gateway
         # Also one that asks for nothing yet is told of presence.
         self._links.introduce(gateway)
-        await self._mailbox.put([(gateway, command) for command in batch.commands])
+        if self._leases.heard(gateway, self._now()):
+            log.warning("gateway is back", extra={"gateway": gateway})
+            self._links.resync(gateway)
+        self._meter.took(batch.commands)
+        refused = await self._mailbox.put([(gateway, command) for command in batch.commands])
+        if refused:
+            error = Unavailable("This room is flooded; try again shortly.")
+            self._links.dispatch(self._core.refuse_all(refused, error).script)
 
     # -- the writer ------------------------------------------------------------------------------------------
 
     async def _write_forever(self) -> None:
         while True:
             queue = await self._mailbox.take(BATCH_COMMANDS)
+            self._load.took(queue)
             async with self._busy:
                 if await self._ready_to_store():
                     await self._round(queue)
@@ -143,11 +214,17 @@ class RoomShard:
 
     async def _round(self, queue: list[Sourced]) -> None:
         core = self._core
+        taken = time.monotonic()
         try:
             if missing := core.missing(queue):
                 core.install(await room_log.load_rooms(self._writer, missing))
+                self._meter.loaded(len(missing), time.monotonic() - taken)
             if candidates := core.lookups(queue):
+                began = time.monotonic()
                 core.found(await room_log.find_stored(self._writer, candidates))
+                self._meter.looked_up(time.monotonic() - began)
+            if wants := core.wants(queue):
+                core.supply(await messages.read_wanted(self._writer, wants))
         except FAILURES as error:
             self._store_lost(error)
             self._round_without_store(queue)
@@ -155,20 +232,22 @@ class RoomShard:
         batch = core.decide(queue, datetime.now(UTC), self._now())
         self._mailbox.put_back(batch.deferred)
         if batch.events or batch.reads:
-            await self._commit(batch)
+            await self._commit(batch, queue, taken)
         else:
             self._links.dispatch(batch.script)
 
-    async def _commit(self, batch: Batch) -> None:
-        started = self._now()
+    async def _commit(self, batch: Batch, queue: list[Sourced], taken: float) -> None:
+        started, decided = self._now(), time.monotonic()
         try:
             lost = await self._store(batch)
         except FAILURES as error:
             self._store_lost(error)
             self._unsettled, self._unsettled_since = batch, started
+            self._meter.unknown()
             return
         self._finish(batch, lost)
-        metrics.COMMIT_SECONDS.observe(self._now() - started)
+        now = time.monotonic()
+        self._meter.committed(batch, queue, lost, Times(now - taken, now - decided))
 
     async def _store(self, batch: Batch) -> set[int]:
         """Commit events, then read marks; frames are encoded while PostgreSQL works."""
@@ -188,8 +267,7 @@ class RoomShard:
     def _finish(self, batch: Batch, lost: set[int]) -> None:
         self._core.finish(batch, lost)
         self._committed += len(batch.events)
-        metrics.STORED_EVENTS.inc(len(batch.events))
-        metrics.COMMIT_EVENTS.observe(len(batch.events))
+        self._meter.finished(batch, lost)
         self._links.dispatch(batch.script)
 
     # -- without a store -------------------------------------------------------------------------------------
@@ -250,16 +328,21 @@ class RoomShard:
     async def _tick_forever(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            for gateway in self._leases.ended(self._now()):
+                log.warning("gateway silent", extra={"gateway": gateway})
+                self._links.dispatch(self._core.gateway_lost(gateway, self._now()).script)
             self._links.dispatch(self._core.tick(datetime.now(UTC), self._now()).script)
-            changes = self._core.presence.changes(self._now())
+            changes = self._core.presence.changes(self._now(), PRESENCE_A_TICK)
             if changes:
                 await self._tell_presence(changes)
+            if due := self._takeovers.due(self._now()):
+                await self._say_goodbye(due)
             if self._unsettled is not None or self._writer is None:
                 await self._recover()
             elif self._now() > self._sleep_at:
                 self._sleep_at = self._now() + SLEEP_EVERY_S
                 async with self._busy:
-                    self._core.put_to_sleep(self._now())
+                    self._meter.slept(self._core.put_to_sleep(self._now()))
 
     async def _recover(self) -> None:
         async with self._busy:
@@ -269,16 +352,36 @@ class RoomShard:
             if batch is not None and self._now() - self._unsettled_since > SETTLE_PATIENCE_S:
                 self._links.dispatch(batch.answer_all(_away()))
 
+    async def _say_goodbye(self, taken_over: list[int]) -> None:
+        """For users who were shown as present by the owner before, and left with a gateway that died with it."""
+        book = self._core.presence
+        try:
+            shown = await presence.shown(await self._reading(), taken_over)
+        except FAILURES as error:
+            log.warning("presence not looked at", extra={"reason": type(error).__name__})
+            self._takeovers.again(taken_over, self._now())
+            return
+        gone = {user_id for user_id in shown - book.users() if partition_of(user_id) in self._core.epochs}
+        if gone:
+            book.absent(gone)
+            await self._tell_presence([(user_id, OFFLINE) for user_id in gone])
+
+    async def _reading(self) -> Any:
+        if self._reader is None or self._reader.is_closed():
+            self._reader = await self._connect("reader", timeout=1.0)
+        return self._reader
+
     async def _tell_presence(self, changes: Iterable[tuple[UUID, str]]) -> None:
         statuses = dict(changes)
         try:
-            if self._reader is None or self._reader.is_closed():
-                self._reader = await self._connect("reader", timeout=1.0)
-            rooms = await partitions.rooms_of_users(self._reader, statuses, CHATTY_ROOM_MEMBERS)
+            reader = await self._reading()
+            await presence.save(reader, statuses, OFFLINE)
+            rooms = await partitions.rooms_of_users(reader, statuses, CHATTY_ROOM_MEMBERS)
         except FAILURES as error:
             # Presence may be dropped; whoever asks with get_members gets the truth.
             log.warning("presence not pushed", extra={"reason": type(error).__name__})
             return
+        metrics.PRESENCE_CHANGES.inc(len(rooms))
         for user_id, room_ids in rooms.items():
             self._links.broadcast(c.PresenceChanged(user_id, statuses[user_id], room_ids))
 

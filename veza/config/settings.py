@@ -39,6 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_per_ip: int
     chat_messages_per_minute: int
     chat_message_burst: int
+    chat_away_seconds: float
+    chat_warnings_before_mute: int
+    chat_warning_mute_seconds: int
     live_grace_seconds: float
     trusted_proxies: tuple[str, ...]
     allowed_origins: tuple[str, ...]
@@ -99,6 +102,10 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("RATE_LIMIT_PER_IP", values.whole(1, 10**9), "100"),
     Variable("CHAT_MESSAGES_PER_MINUTE", values.whole(1, 10**9), "60"),
     Variable("CHAT_MESSAGE_BURST", values.whole(1, 10**9), "10"),
+    Variable("CHAT_AWAY_SECONDS", values.seconds(1, 86400), "300"),
+    # The third warning in a room, the sixth, … mutes there; 0: none does.
+    Variable("CHAT_WARNINGS_BEFORE_MUTE", values.whole(0, 1000), "3"),
+    Variable("CHAT_WARNING_MUTE_SECONDS", values.whole(1, 10**8), "3600"),
     Variable("LIVE_GRACE_SECONDS", values.seconds(0, 86400), "60"),
     Variable("TRUSTED_PROXIES", values.networks, ""),
     Variable("ALLOWED_ORIGINS", values.web_origins, ""),

@@ -14,7 +14,7 @@ from sanic.http.constants import HTTP
 from sanic.response import HTTPResponse
 from sanic.server.async_server import AsyncioServer
 
-from veza.http import docs_page
+from veza.http import docs_page, sdk_files
 from veza.http.api.index import index_of
 from veza.http.checks import register_checks
 from veza.http.dispatch import Endpoint, bind
@@ -32,6 +32,9 @@ HEADER_SECONDS = 10
 HANDLER_SECONDS = 30
 # Longer than the 60 s for which load balancers keep idle connections, so that they close first.
 KEEP_ALIVE_SECONDS = 75
+# Sanic listens anew, with a queue of 100 unless told otherwise: of thousands who come back at once most would wait for
+# the kernel's retries, which take up to a minute.
+BACKLOG = 4096
 
 # When the root routes were replaced by those under /api/v1: 2026-02-23, as RFC 9745 writes it.
 _DEPRECATED_SINCE = "@1771804800"
@@ -70,6 +73,7 @@ def create_app(services: Services, resources: Sequence[Resource]) -> Sanic[Confi
         for route in resource.routes:
             _mount(app, route, bind(route, services))
     docs_page.mount(app, lambda: openapi_document(listed))
+    sdk_files.mount(app)
     return app
 
 
@@ -96,6 +100,7 @@ def _mount(app: Sanic[Config, Any], route: Route, endpoint: Endpoint) -> None:
         route.pattern,
         methods=methods,
         name=route.name,
+        stream=route.upload is not None,
         ctx_meter=RouteMeter(route.pattern, probe=route.probe),
     )
     if route.legacy:
@@ -136,7 +141,7 @@ async def start_server(app: Sanic[Config, Any], sock: socket.socket) -> AsyncioS
     """Serve `app` on a bound socket, on the running loop, and return once it accepts connections."""
     # Sanic leaves its Alt-Svc header (empty: there is no HTTP/3) out of responses only when it knows this.
     app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
-    server = await app.create_server(sock=sock, protocol=Protocol, return_asyncio_server=True)
+    server = await app.create_server(sock=sock, protocol=Protocol, return_asyncio_server=True, backlog=BACKLOG)
     if server is None:
         raise RuntimeError("Sanic made no server")
     await server.startup()

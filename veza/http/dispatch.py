@@ -30,6 +30,7 @@ def bind(route: Route, services: Services) -> Endpoint:
     # Only such a handler answers by itself. Another's request is answered over its head when its client leaves or its
     # time is up; its own answer is made all the same, for whoever retries.
     streams = route.result is None
+    uploads = route.upload is not None
     read_arguments = _argument_reader(route)
 
     async def perform(ctx: Context, segments: dict[str, str]) -> HTTPResponse | None:
@@ -50,7 +51,16 @@ def bind(route: Route, services: Services) -> Endpoint:
             return await answer(ctx, segments)
         except Exception as error:
             # The edge: every error becomes an answer here.
-            return error_response(request, error)
+            response = error_response(request, error)
+        if request.responded:
+            # An answer that broke off is not to be taken for a whole one.
+            transport: Any = request.transport
+            transport.abort()
+            return None
+        if uploads and request.has_body:
+            await request.refuse(response)
+            return None
+        return response
 
     return endpoint
 

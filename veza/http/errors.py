@@ -44,6 +44,16 @@ class PayloadTooLarge(VezaError):
     default_message = "The request is larger than this endpoint accepts."
 
 
+class RangeNotSatisfiable(VezaError):
+    """What was asked for lies outside of the content, which has `size` bytes."""
+
+    code = "range_not_satisfiable"
+    default_message = "The range lies outside of the content."
+
+    def __init__(self, message: str | None = None, size: int = 0) -> None:
+        super().__init__(message, size)
+
+
 class RequestTimedOut(VezaError):
     code = "request_timeout"
     default_message = "The request did not arrive in time."
@@ -90,6 +100,7 @@ STATUSES: dict[type[BaseException], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     VezaError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -138,6 +149,8 @@ def _headers_of(error: VezaError) -> tuple[tuple[str, str], ...]:
             return (("WWW-Authenticate", 'Bearer realm="veza"'),)
         case MethodNotAllowed():
             return (("Allow", ", ".join(error.allowed)),)
+        case RangeNotSatisfiable():
+            return (("Content-Range", f"bytes */{error.args[1]}"),)
     return ()
 
 

@@ -1,7 +1,6 @@
 """The Gateway actor: Sanic on a shared port, and this process's side of the shards."""
 
 import asyncio
-import importlib
 import logging
 import os
 import socket
@@ -10,21 +9,40 @@ from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
+from veza.actors.channel import Endpoint, Inlet
+from veza.actors.pulse import Pulse
+from veza.actors.refs import inlet_host
 from veza.actors.tasks import Life, TaskSet
 from veza.config import Settings
-from veza.errors import RateLimited, Unavailable
-from veza.http.api import auth, chat_token, conversations, sessions, system, users
+from veza.errors import Unavailable, VezaError
+from veza.http import trace
+from veza.http.api import (
+    attachments,
+    auth,
+    blocks,
+    chat_token,
+    cluster,
+    conversations,
+    members,
+    messages,
+    notifications,
+    sessions,
+    system,
+    users,
+)
 from veza.http.app import create_app, mount_socket, start_server, stop_server
 from veza.http.auth import Authenticator
+from veza.http.gateway_meter import GatewayMeter
 from veza.http.hub import Hub
 from veza.http.links import ShardLinks
 from veza.http.room_reads import RoomReads
 from veza.http.services import Services
 from veza.http.sockets import Sockets
 from veza.http.tokens import Tokens
-from veza.logs import log_file, setup_logging
+from veza.logs import log_file, request_id, setup_logging
 from veza.realtime import commands as c
 from veza.realtime.routing import PartitionMap
+from veza.storage import loose_objects
 from veza.storage.cache import open_cache
 from veza.storage.control_log import ControlEvent, ControlReader
 from veza.storage.database import open_pool
@@ -32,7 +50,23 @@ from veza.storage.objects import open_objects
 
 log = logging.getLogger(__name__)
 
-RESOURCES = [module.resource for module in (system, auth, sessions, users, chat_token, conversations)]
+RESOURCES = [
+    module.resource
+    for module in (
+        system,
+        auth,
+        sessions,
+        users,
+        blocks,
+        chat_token,
+        conversations,
+        members,
+        messages,
+        attachments,
+        notifications,
+        cluster,
+    )
+]
 
 POOL_SIZE = 8
 # Requests in progress when a drain begins have this long to finish.
@@ -49,13 +83,22 @@ class RoomCommands:
 
     async def ask(self, make: Callable[[int], c.ShardCommand], room_id: UUID) -> Any:
         """The decoded answer of the room's shard. Raises what it refused with."""
-        return await self._links.ask(make, room_id)
+        trace_id = request_id.get() or ""
+        try:
+            answer = await self._links.ask(trace.traced(make, trace_id), room_id)
+        except VezaError as error:
+            trace.answered(trace_id, error)
+            raise
+        trace.answered(trace_id, answer)
+        return answer
 
-    def spend_message(self, user_id: UUID) -> None:
+    async def cluster(self) -> dict[str, Any]:
+        """What runs where. Raises Unavailable."""
+        return await self._links.cluster()
+
+    async def spend_message(self, user_id: UUID) -> None:
         """Raises RateLimited when the user writes too fast, by REST and sockets together."""
-        wait = self._sockets.limits.take(user_id, asyncio.get_running_loop().time())
-        if wait:
-            raise RateLimited("You are writing too fast.", wait)
+        await self._sockets.limits.spend(user_id)
 
 
 class Gateway:
@@ -68,10 +111,12 @@ class Gateway:
         self._life = Life()
         self._tasks = TaskSet(name, self._life.fail)
         self._work = TaskSet(name)  # one failed command must not end the gateway
+        self._inlet = Inlet(self.deliver, self._work)
         self._hub: Hub | None = None
         self._sockets: Sockets | None = None
         self._services: Services | None = None
         self._server: Any = None
+        self._pulse: Pulse | None = None
         self._resources = AsyncExitStack()
 
     async def start(self) -> None:
@@ -82,17 +127,22 @@ class Gateway:
         authenticator = Authenticator(pool, Tokens(settings.jwt_secret), fresh=lambda: control.fresh)
         services = Services(settings=settings, pool=pool, authenticator=authenticator)
         services.cache = open_cache(settings.redis_url)
+        services.objects = await self._resources.enter_async_context(open_objects(settings))
         hub = Hub(pool, self.name, links=self._tasks, tasks=self._work)
         reads = RoomReads(pool, hub.links)
         sockets = Sockets(settings, hub, reads, authenticator=authenticator, pool=pool, tasks=self._work)
         services.rooms = RoomCommands(hub.links, reads, sockets)
         services.health.register("chat", self._check_chat, vital=True)
-        services.health.register("s3", self._check_objects)
         self._hub, self._sockets, self._services = hub, sockets, services
+        await self._inlet.start(inlet_host(settings))
         self._tasks.start(control.run(), "control log")
         self._tasks.start(hub.work_forever(), "deliveries")
         self._tasks.start(hub.links.sweep_forever(), "unanswered commands")
         self._tasks.start(sockets.sweep_forever(), "sockets")
+        self._tasks.start(sockets.limits.sweep_forever(), "message allowances")
+        self._tasks.start(loose_objects.sweep_forever(pool, services.objects), "loose objects")
+        self._pulse = Pulse("gateway", self.name, GatewayMeter(self.name, hub, pool).sample)
+        self._tasks.start(self._pulse.run(), "pulse")
         app = create_app(services, RESOURCES)
         mount_socket(app, sockets.upgrade)
         self._server = await start_server(app, listen(settings))
@@ -112,17 +162,11 @@ class Gateway:
         await asyncio.gather(*(links.ask(lambda ref: c.GetPresence(ref, []), subject) for subject in subjects))
         return {"shards": len(subjects), "rooms": len(self._hub.rooms)}
 
-    async def _check_objects(self) -> None:
-        """The client of the object store is made when it is first needed: its import alone takes 0.4 s."""
-        services = self._services
-        if services is None:
-            return
-        if services.objects is None:
-            await asyncio.to_thread(importlib.import_module, "aiobotocore.session")
-            services.objects = await self._resources.enter_async_context(open_objects(services.settings))
-        await services.objects.check()
-
     # -- called by shards ------------------------------------------------------------------------------------
+
+    async def endpoint(self) -> Endpoint:
+        """Where `deliver` takes its batches. Raises Unavailable before `start`."""
+        return self._inlet.place()
 
     async def deliver(self, data: bytes) -> None:
         if self._hub is not None:
@@ -142,6 +186,7 @@ class Gateway:
             "sockets": 0 if self._sockets is None else len(self._sockets),
             "rooms": 0 if self._hub is None else len(self._hub.rooms),
             "waiting": 0 if self._hub is None else self._hub.links.router.waiting,
+            "lag_ms": 0.0 if self._pulse is None else self._pulse.lag_ms,
         }
 
     async def lifeline(self) -> None:
@@ -167,6 +212,7 @@ class Gateway:
             if self._services.cache is not None:
                 await self._services.cache.aclose()
             await self._resources.aclose()
+        await self._inlet.close()
         await self._work.close()
         await self._tasks.close()
         self._life.end()

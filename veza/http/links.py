@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from veza import errors
+from veza import errors, metrics
 from veza.actors.mailbox import Outbox
 from veza.actors.refs import ActorGone, ActorUnreachable, CallFailed, ShardRef, SupervisorRef
 from veza.actors.tasks import TaskSet
 from veza.errors import Unavailable, VezaError
 from veza.realtime import commands as c
+from veza.realtime.presence import BEAT_S
 from veza.realtime.routing import Answer, PartitionMap, Router, Sends
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class ShardLinks:
         self._outboxes: dict[str, tuple[Outbox[c.ShardCommand], asyncio.Task[Any]]] = {}
         self._supervisor = SupervisorRef()
         self._asking: asyncio.Task[Any] | None = None
+        self._call_seconds = metrics.OUTBOX_CALL_SECONDS.labels("shards")
 
     # -- out -------------------------------------------------------------------------------------------------
 
@@ -71,15 +74,21 @@ class ShardLinks:
         answer = await future
         return msgspec.json.decode(answer.data) if isinstance(answer, c.Answer) else answer
 
-    async def settled(self, subject: UUID) -> None:
-        """Wait until what was sent about `subject` before is decided and stored: this is answered behind it."""
-        await self.ask(lambda ref: c.GetPresence(ref, []), subject)
+    async def settled(self, room_id: UUID) -> None:
+        """Wait until what was sent about the room before is decided and stored."""
+        await self.ask(lambda ref: c.Settle(ref, room_id), room_id)
+
+    def depth(self) -> tuple[int, int]:
+        """How many bytes wait in the outboxes, and how many calls are in flight."""
+        outboxes = [outbox for outbox, _ in self._outboxes.values()]
+        return sum(outbox.bytes for outbox in outboxes), sum(outbox.calling for outbox in outboxes)
 
     def _post(self, sends: Sends) -> None:
         for shard, command in sends:
             outbox, _ = self._outboxes.get(shard) or self._open(shard)
             if not outbox.put(command):
                 # The shard is stuck: better an honest error than a queue without end.
+                metrics.COMMANDS_GIVEN_UP.labels("outbox_full").inc()
                 self.router.give_up(command)
         if not self.router.complete:
             self._ask_for_map()
@@ -88,15 +97,30 @@ class ShardLinks:
         ref = ShardRef(shard)
 
         async def send(commands: list[c.ShardCommand]) -> None:
+            began = time.monotonic()
             await ref.submit(c.encode(c.CommandBatch(self._name, commands)))
+            self._call_seconds.observe(time.monotonic() - began)
 
         outbox: Outbox[c.ShardCommand] = Outbox(send, weigh=_weight)
-        task = self._tasks.start(self._run(shard, outbox, send), f"outbox {shard}")
+        task = self._tasks.start(self._run(ref, outbox, send), f"outbox {shard}")
         self._outboxes[shard] = outbox, task
+        self._tasks.start(self._beat(ref, outbox), f"beat {shard}")
         return outbox, task
 
+    async def _beat(self, ref: ShardRef, outbox: Outbox[c.ShardCommand]) -> None:
+        """Be heard by the shard, also when there is nothing to say, or what is said takes long."""
+        nothing = c.encode(c.CommandBatch(self._name, []))
+        while self._outboxes.get(ref.name, (None, None))[0] is outbox:
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    await ref.submit(nothing)
+            except (ActorGone, ActorUnreachable, CallFailed, TimeoutError) as error:
+                # What follows from it is for the outbox and the Supervisor to find out.
+                log.warning("shard does not hear", extra={"shard": ref.name, "reason": type(error).__name__})
+            await asyncio.sleep(BEAT_S)
+
     async def _run(
-        self, shard: str, outbox: Outbox[c.ShardCommand], send: Callable[[list[c.ShardCommand]], Awaitable[None]]
+        self, ref: ShardRef, outbox: Outbox[c.ShardCommand], send: Callable[[list[c.ShardCommand]], Awaitable[None]]
     ) -> None:
         try:
             # An empty batch introduces this gateway.
@@ -104,10 +128,12 @@ class ShardLinks:
             await outbox.run()
         except (ActorGone, ActorUnreachable, CallFailed) as error:
             # What was in flight may be lost in any case; all that waits for an answer is sent again.
-            log.warning("shard not reached", extra={"shard": shard, "reason": type(error).__name__})
-            self._outboxes.pop(shard, None)
-            self.router.shard_lost(shard)
+            log.warning("shard not reached", extra={"shard": ref.name, "reason": type(error).__name__})
+            self._outboxes.pop(ref.name, None)
+            self.router.shard_lost(ref.name)
             self._ask_for_map()
+        finally:
+            await ref.close()
 
     # -- in --------------------------------------------------------------------------------------------------
 
@@ -149,11 +175,23 @@ class ShardLinks:
             else:
                 self.set_map(partitions)
 
+    async def cluster(self) -> dict[str, Any]:
+        """What the Supervisor says of all actors. Raises Unavailable when it does not answer."""
+        try:
+            async with asyncio.timeout(MAP_TIMEOUT_S):
+                state: dict[str, Any] = await SupervisorRef().call("state")
+        except (ActorGone, ActorUnreachable, TimeoutError) as error:
+            raise Unavailable("The Supervisor does not answer; another takes its place.") from error
+        return state
+
     async def sweep_forever(self) -> None:
         """Give up on commands that waited too long."""
         while True:
             await asyncio.sleep(SWEEP_S)
+            before = self.router.waiting
             self.router.expire(asyncio.get_running_loop().time())
+            # Nothing else runs meanwhile, save what their ends bring about.
+            metrics.COMMANDS_GIVEN_UP.labels("no_answer").inc(max(0, before - self.router.waiting))
 
 
 def error_of(refusal: c.Refusal) -> VezaError:

@@ -18,7 +18,7 @@ from veza.errors import (
     VezaError,
 )
 from veza.http.envelope import ErrorBody
-from veza.http.errors import PayloadTooLarge, UnsupportedMediaType, status_of
+from veza.http.errors import PayloadTooLarge, RequestTimedOut, UnsupportedMediaType, status_of
 from veza.http.routing import Auth, Resource, Route, segment_schema
 
 _REF = "#/components/schemas/{name}"
@@ -105,7 +105,23 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
             "required": route.body.required,
             "content": {"application/json": {"schema": schemas.of(route.body.type)}},
         }
+    if route.upload is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": _form(route.upload)}},
+        }
     return operation
+
+
+def _form(fields: Any) -> dict[str, Any]:
+    """The schema of a form with a file; like a query struct, its fields are flat."""
+    definition = msgspec.json.schema(fields)["$defs"][fields.__name__]
+    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+    return {
+        "type": "object",
+        "properties": {"file": file, **definition["properties"]},
+        "required": ["file", *definition.get("required", ())],
+    }
 
 
 def _security(auth: Auth) -> list[dict[str, list[str]]]:
@@ -177,8 +193,10 @@ def _implied(route: Route) -> list[type[VezaError]]:
     found: list[type[VezaError]] = []
     if route.body is not None or route.query is not None:
         found.append(InvalidArgument)
-    if route.body is not None:
+    if route.body is not None or route.upload is not None:
         found += [PayloadTooLarge, UnsupportedMediaType]
+    if route.upload is not None:
+        found += [InvalidArgument, RequestTimedOut]
     if route.auth is not Auth.NONE:
         found.append(Unauthenticated)
     if route.auth not in {Auth.NONE, Auth.OPTIONAL, Auth.USER}:

@@ -1,20 +1,31 @@
 """The request class of the application. Every response of it, success or error, leaves through `respond`."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from time import perf_counter
 from typing import Any
 
+from sanic.exceptions import SanicException
 from sanic.request import Request as SanicRequest
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from veza import logs
-from veza.http.errors import RequestTimedOut
+from veza.http.errors import PayloadTooLarge, RequestTimedOut
 from veza.http.middleware.client_address import client_address
 from veza.http.middleware.request_id import accept_or_make
 from veza.realtime.principal import Principal
 
 # For the whole body, so that a sender of one byte a second does not hold a connection for ever.
 BODY_SECONDS = 30.0
+# For the body of an upload, which may be large: each piece, below the time after which the server gives a silent
+# request up; and the rate in the long run.
+PIECE_SECONDS = 20.0
+GRACE_SECONDS = 30.0
+SLOWEST_BYTES_PER_SECOND = 32 * 1024
+# How much is still read of a body that is refused already: a client that is busy sending does not read its answer,
+# and a connection closed before it has sent all may lose the answer.
+LINGER_SECONDS = 10.0
+LINGER_BYTES = 256 * 1024 * 1024
 
 
 class Request(SanicRequest[Any, Any]):
@@ -49,10 +60,66 @@ class Request(SanicRequest[Any, Any]):
                 async with asyncio.timeout(BODY_SECONDS):
                     await super().receive_body()  # type: ignore[no-untyped-call]
             except TimeoutError:
-                # Sanic would wait for the rest after the answer; the connection is closed instead.
+                raise self._too_slow() from None
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there is something of the body that was not read."""
+        stream: Any = self.stream
+        return stream is not None and (stream.request_body == "chunked" or bool(stream.request_bytes_left))
+
+    async def pieces(self, at_most: int) -> AsyncGenerator[bytes, None]:
+        """The body of a route that takes uploads. Raises PayloadTooLarge and RequestTimedOut."""
+        stream: Any = self.stream
+        if int(self.header("content-length") or 0) > at_most:
+            raise PayloadTooLarge
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        received = 0
+        while stream.request_body:
+            try:
+                async with asyncio.timeout(PIECE_SECONDS):
+                    piece = await stream.read()
+            except TimeoutError:
+                raise self._too_slow() from None
+            if stream.request_body != "chunked" and not stream.request_bytes_left:
+                # Sanic learns it with the next read only, and would close the connection of who does not ask again.
                 stream.request_body = None
-                stream.keep_alive = False
-                raise RequestTimedOut from None
+            received += len(piece or b"")
+            if received > at_most:
+                raise PayloadTooLarge
+            if loop.time() - started > GRACE_SECONDS + received / SLOWEST_BYTES_PER_SECOND:
+                raise self._too_slow()
+            if piece:
+                yield piece
+
+    def _too_slow(self) -> RequestTimedOut:
+        """Sanic would wait for the rest after the answer; the connection is closed instead."""
+        stream: Any = self.stream
+        stream.request_body = None
+        stream.request_bytes_left = 0
+        stream.keep_alive = False
+        return RequestTimedOut()
+
+    async def refuse(self, response: BaseHTTPResponse) -> None:
+        """Answer although the body is still coming, and close the connection."""
+        stream: Any = self.stream
+        stream.keep_alive = False
+        # Who asked whether to send the body has not begun to.
+        awaited, stream.expecting_continue = stream.expecting_continue, False
+        await (await self.respond(response)).send(end_stream=True)
+        if not awaited:
+            await self._linger(stream)
+        stream.request_body = None
+
+    async def _linger(self, stream: Any) -> None:
+        left = LINGER_BYTES
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while left > 0 and (piece := await stream.read()):
+                    left -= len(piece)
+        except (TimeoutError, SanicException):
+            return
 
     async def respond(
         self,

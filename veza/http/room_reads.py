@@ -3,15 +3,17 @@
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from veza.errors import InvalidArgument, VezaError
+from veza.errors import InvalidArgument, MessageNotFound, VezaError
 from veza.http.links import ShardLinks
 from veza.realtime import commands as c
 from veza.realtime import protocol as p
 from veza.realtime.events import RoomEvent, wire
-from veza.storage import room_log, rooms
+from veza.realtime.presence import OFFLINE
+from veza.storage import messages, room_log, rooms
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,7 @@ NEWEST = 2**62
 EVENT_BYTES = 512
 # A healthy shard answers in milliseconds, and a read must not wait for one that is being replaced.
 PRESENCE_S = 0.5
+PRESENCE_AGAIN_S = 0.05
 
 
 class RoomReads:
@@ -31,11 +34,10 @@ class RoomReads:
 
     async def history_page(self, user_id: UUID, command: p.GetHistory) -> dict[str, Any]:
         """`get_history`: newest first with `before_seq`, or without either; oldest first with `after_seq`."""
-        if not 1 <= command.limit <= 100:
-            raise InvalidArgument("limit is 1 to 100.", (("limit", "1 to 100"),))
+        _check_limit(command.limit)
         if command.before_seq is not None and command.after_seq is not None:
             raise InvalidArgument("Give before_seq or after_seq, not both.")
-        await rooms.require_member(self._pool, command.room_id, user_id)
+        membership = await rooms.require_member(self._pool, command.room_id, user_id)
         wanted = command.limit + 1
         if command.after_seq is not None:
             events = await room_log.read_after(
@@ -44,8 +46,40 @@ class RoomReads:
         else:
             before = NEWEST if command.before_seq is None else command.before_seq
             events = await room_log.read_before(self._pool, command.room_id, before, wanted)
-        shown = _that_fit(events[: command.limit])
-        return {"messages": [message(wire(event)) for event in shown], "has_more": len(events) > len(shown)}
+        page = await self._page(user_id, events, command.limit)
+        return {**page, "first_seq": membership.first_seq}
+
+    async def thread_page(self, user_id: UUID, command: p.GetThread) -> dict[str, Any]:
+        """`get_thread`: replies, oldest first. Raises also MessageNotFound."""
+        _check_limit(command.limit)
+        await rooms.require_member(self._pool, command.room_id, user_id)
+        events = await messages.thread(
+            self._pool, command.room_id, command.parent_id, command.after_seq, command.limit + 1
+        )
+        if not events and not await messages.exists(self._pool, command.room_id, command.parent_id):
+            raise MessageNotFound()
+        return await self._page(user_id, events, command.limit)
+
+    async def search_page(self, user_id: UUID, room_id: UUID, text: str, before_seq: int, limit: int) -> dict[str, Any]:
+        """Messages that have the words of `text`, newest first."""
+        await rooms.require_member(self._pool, room_id, user_id)
+        events = await messages.search(self._pool, room_id, text, before_seq, limit + 1)
+        return await self._page(user_id, events, limit)
+
+    async def pinned(self, user_id: UUID, room_id: UUID) -> list[dict[str, Any]]:
+        """Newest first."""
+        await rooms.require_member(self._pool, room_id, user_id)
+        return await self.shown(user_id, await messages.pinned(self._pool, room_id))
+
+    async def _page(self, user_id: UUID, events: list[RoomEvent], limit: int) -> dict[str, Any]:
+        """As many of `limit` events as fit; one more than that tells that there are more."""
+        fitting = _that_fit(events[:limit])
+        return {"messages": await self.shown(user_id, fitting), "has_more": len(events) > len(fitting)}
+
+    async def shown(self, user_id: UUID, events: list[RoomEvent]) -> list[dict[str, Any]]:
+        """Messages as `user_id` sees them in history."""
+        found = await messages.details(self._pool, [event.id for event in events], user_id)
+        return [message(event, found.get(event.id, messages.Details())) for event in events]
 
     async def members(self, user_id: UUID, room_id: UUID) -> dict[str, Any]:
         """`get_members`: everyone with role, presence and read mark."""
@@ -70,25 +104,37 @@ class RoomReads:
         Never fails and takes at most PRESENCE_S: whose shard cannot say counts as offline, for what was asked or done
         besides stands without it.
         """
-        found = dict.fromkeys(user_ids, "offline")
+        found: dict[UUID, str] = {}
+        unknown = set(user_ids)
+        try:
+            async with asyncio.timeout(PRESENCE_S):
+                while unknown:
+                    await self._ask_presence(unknown, found)
+                    unknown -= found.keys()
+                    if unknown:
+                        # Their owner is new, or about to be.
+                        await asyncio.sleep(PRESENCE_AGAIN_S)
+        except TimeoutError:
+            log.warning("presence unknown", extra={"users": len(unknown)})
+        return {user_id: found.get(user_id, OFFLINE) for user_id in user_ids}
+
+    async def _ask_presence(self, user_ids: Iterable[UUID], found: dict[UUID, str]) -> None:
+        """Add what the owners of these users say, which is nothing of whom they do not know for sure."""
         by_owner: dict[str, list[UUID]] = defaultdict(list)
-        for user_id in found:
+        for user_id in user_ids:
             owner = self._links.router.owner(user_id)
             if owner is not None:
                 by_owner[owner].append(user_id)
-        for statuses in await asyncio.gather(*map(self._ask_presence, by_owner.values())):
-            found.update(statuses)
-        return found
 
-    async def _ask_presence(self, group: list[UUID]) -> dict[UUID, str]:
-        """What one shard says of users that it owns; nothing when it says nothing in time."""
-        try:
-            async with asyncio.timeout(PRESENCE_S):
+        async def ask(group: list[UUID]) -> None:
+            try:
                 statuses = await self._links.ask(lambda ref: c.GetPresence(ref, group), group[0])
-        except (VezaError, TimeoutError) as error:
-            log.warning("presence unknown", extra={"users": len(group), "reason": type(error).__name__})
-            return {}
-        return dict(zip(group, statuses, strict=True))
+            except VezaError as error:
+                log.warning("presence not told", extra={"users": len(group), "reason": error.code})
+                return
+            found.update((user_id, status) for user_id, status in zip(group, statuses, strict=True) if status)
+
+        await asyncio.gather(*map(ask, by_owner.values()))
 
 
 def _that_fit(events: list[RoomEvent]) -> list[RoomEvent]:
@@ -101,7 +147,18 @@ def _that_fit(events: list[RoomEvent]) -> list[RoomEvent]:
     return events
 
 
-def message(shown: dict[str, Any]) -> dict[str, Any]:
-    """A `message` event as history shows it."""
-    shown.pop("type")
-    return {**shown, "edited_at": None, "deleted_at": None, "reactions": [], "pinned": False}
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= 100:
+        raise InvalidArgument("limit is 1 to 100.", (("limit", "1 to 100"),))
+
+
+def message(event: RoomEvent, details: messages.Details) -> dict[str, Any]:
+    """A message as history shows it; a deleted one without what was in it."""
+    shown = wire(event)
+    del shown["type"]
+    shown.setdefault("edited_at", None)
+    shown.setdefault("deleted_at", None)
+    shown["reactions"] = [] if event.deleted_at else details.reactions
+    shown["pinned"] = details.pinned
+    shown["reply_count"] = details.reply_count
+    return shown

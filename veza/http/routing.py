@@ -58,7 +58,9 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One declared route. `path` is relative to the API's prefix; `result` None means `produces` says it all."""
+    """One declared route. `path` is relative to the API's prefix; `result` None means `produces` says it all. `upload`
+    is the struct of a form's fields beside its file, None for a route that takes no file.
+    """
 
     resource: str
     method: str
@@ -78,6 +80,7 @@ class Route(msgspec.Struct, frozen=True):
     legacy: bool
     idempotent: bool
     probe: bool
+    upload: Any
 
     @property
     def pattern(self) -> str:
@@ -119,9 +122,15 @@ class Resource:
         auth: Auth = Auth.USER,
         errors: Iterable[type[VezaError]] = (),
         idempotent: bool = False,
+        upload: Any = None,
     ) -> Callable[[Handler], Handler]:
-        """Declare a POST. `idempotent` honours `Idempotency-Key`."""
-        return self._declare("POST", path, status=status, auth=auth, errors=errors, idempotent=idempotent)
+        """Declare a POST. `idempotent` honours `Idempotency-Key`.
+
+        `upload` takes a form with a file and these fields; the handler reads it with `services.uploads`.
+        """
+        return self._declare(
+            "POST", path, status=status, auth=auth, errors=errors, idempotent=idempotent, upload=upload
+        )
 
     def put(
         self,
@@ -130,8 +139,10 @@ class Resource:
         status: int = 200,
         auth: Auth = Auth.USER,
         errors: Iterable[type[VezaError]] = (),
+        upload: Any = None,
     ) -> Callable[[Handler], Handler]:
-        return self._declare("PUT", path, status=status, auth=auth, errors=errors)
+        """Declare a PUT; `upload` as in `post`."""
+        return self._declare("PUT", path, status=status, auth=auth, errors=errors, upload=upload)
 
     def delete(
         self,
@@ -155,12 +166,15 @@ class Resource:
         legacy: bool = False,
         probe: bool = False,
         idempotent: bool = False,
+        upload: Any = None,
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
             signature = _read_signature(handler, path)
             summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n")
             if not summary:
                 raise TypeError(f"{handler.__qualname__} has no docstring: it is the summary of the route")
+            if upload is not None and (signature.body is not None or idempotent):
+                raise TypeError(f"{handler.__qualname__} takes an upload: it has no body to read or to compare")
             self.routes.append(
                 Route(
                     resource=self.name,
@@ -181,6 +195,7 @@ class Resource:
                     legacy=legacy,
                     probe=probe,
                     idempotent=idempotent,
+                    upload=upload,
                 )
             )
             return handler

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
 from veza.http.health import Health
+from veza.http.uploads import Uploads
 from veza.storage.passwords import Passwords
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, slots=True)
 class Services:
-    """`pool` is an asyncpg pool. `cache` and `objects` are None where none is configured, and until they are opened.
+    """`pool` is an asyncpg pool. `cache` and `objects` are None where none is configured.
 
     `rooms` is set by a gateway that serves rooms. `work` is what requests began and must finish without their clients.
     """
@@ -32,3 +33,4 @@ class Services:
     objects: "ObjectStore | None" = None
     work: TaskSet = field(default_factory=lambda: TaskSet("requests"))
     health: Health = field(default_factory=Health)
+    uploads: Uploads = field(default_factory=Uploads)

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from veza.errors import InvalidArgument, InvalidFrame, RateLimited, Unauthenticated, Unavailable, VezaError
+from veza.http import gateway_meter, trace
 from veza.http.errors import translate
 from veza.http.limits import ReadTurns
 from veza.http.websocket import WebSocket
@@ -16,13 +18,15 @@ from veza.realtime import commands as c
 from veza.realtime import protocol as p
 from veza.realtime.events import Person
 from veza.realtime.frames import CloseCode
-from veza.realtime.principal import Principal
+from veza.realtime.principal import Principal, Role
 from veza.realtime.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
     from veza.http.sockets import Sockets
 
 log = logging.getLogger(__name__)
+
+MessageChange = p.EditMessage | p.DeleteMessage | p.AddReaction | p.RemoveReaction | p.PinMessage | p.UnpinMessage
 
 EMPTY = b"{}"
 # Far above what a client needs that joins hundreds of rooms after a reconnect, far below what would hurt.
@@ -33,6 +37,9 @@ REFUSALS_PER_MINUTE = 300
 REFUSAL_BURST = 100
 # How long a socket that must go waits for the answers to what it sent.
 LEAVE_S = 1.0
+# What may stand behind a message that waits for its user's allowance, which takes some milliseconds.
+HELD_BYTES = 1024 * 1024
+HELD_COMMAND_BYTES = 512
 
 
 class Session:
@@ -42,6 +49,8 @@ class Session:
         "active_at",
         "bad_frames",
         "commands",
+        "held",
+        "held_bytes",
         "idle",
         "leaving",
         "person",
@@ -69,6 +78,8 @@ class Session:
         self.idle = False  # nothing came for so long that it is shown as away
         self.status = "online"  # what the user chose
         self.unanswered = 0  # commands that are at their shards
+        self.held: deque[p.ClientCommand] | None = None  # a message that waits for an allowance, and what came later
+        self.held_bytes = 0
         self.leaving = False  # told to come back elsewhere: nothing new is begun
 
     # -- frames ----------------------------------------------------------------------------------------------
@@ -84,16 +95,47 @@ class Session:
             self._count_refusal(now)
             return
         self.bad_frames = 0
+        gateway_meter.commands.add(type(command))
         if self.leaving:
             self.refuse(command.id, Unavailable("This server is going away."))
             return
+        if self.held is None:
+            self._obey(command, now)
+            return
+        self.held_bytes += len(payload) + HELD_COMMAND_BYTES
+        if self.held_bytes > HELD_BYTES:
+            self.refuse(command.id, RateLimited("Too many commands at once.", 1.0))
+            self._count_refusal(now)
+        else:
+            self.held.append(command)
+
+    def _obey(self, command: p.ClientCommand, now: float) -> None:
         try:
             if not isinstance(command, p.SendMessage):
                 self._spend_command(now)
-            self._handle(command, now)
+            self._handle(command)
         except Exception as error:
             self.fail(command.id, error)
             self._count_refusal(now)
+
+    def _hold(self, message: p.SendMessage, user_id: UUID) -> None:
+        """Its user's allowance is elsewhere: it waits, and all that comes later waits behind it."""
+        self.held, self.held_bytes = deque([message]), 0
+        self.unanswered += 1
+        self.sockets.limits.wait(user_id, self._go_on)
+
+    def _go_on(self) -> None:
+        held, self.held = self.held or deque(), None
+        self.unanswered -= 1
+        now = asyncio.get_running_loop().time()
+        while held:
+            self._obey(held.popleft(), now)
+            if self.held is not None:
+                # The allowance was called away again.
+                self.held.extend(held)
+                return
+        if self.leaving and not self.unanswered:
+            self._close_leaving()
 
     def receive_binary(self, now: float) -> None:
         self.refuse(None, InvalidFrame("Frames are text."))
@@ -129,10 +171,10 @@ class Session:
         if self.refusals.take(now):
             self.socket.close(CloseCode.ABUSE, "too many refused commands")
 
-    def _handle(self, command: p.ClientCommand, now: float) -> None:
+    def _handle(self, command: p.ClientCommand) -> None:
         match command:
             case p.SendMessage():
-                self._send_message(command, now)
+                self._send_message(command)
             case p.JoinRoom():
                 self.sockets.joining.join(self, command)
             case p.LeaveRoom():
@@ -140,6 +182,15 @@ class Session:
                 self.rooms = tuple(room for room in self.rooms if room != command.room_id)
                 self.sockets.hub.leave(self.socket, command.room_id)
                 self.reply(command.id, EMPTY)
+            case (
+                p.EditMessage()
+                | p.DeleteMessage()
+                | p.AddReaction()
+                | p.RemoveReaction()
+                | p.PinMessage()
+                | p.UnpinMessage()
+            ):
+                self._change_message(command)
             case p.MarkRead(room_id=room_id, seq=seq):
                 user_id = self._user().id
                 self._forward(command.id, room_id, lambda ref: c.MarkRead(ref, room_id, user_id, seq))
@@ -156,6 +207,9 @@ class Session:
             case p.GetHistory(room_id=room_id):
                 user_id = self._user().id
                 self._later(command.id, self._read(room_id, lambda: self.sockets.history(user_id, command)))
+            case p.GetThread(room_id=room_id):
+                user_id = self._user().id
+                self._later(command.id, self._read(room_id, lambda: self.sockets.thread(user_id, command)))
             case p.GetMembers(room_id=room_id):
                 user_id = self._user().id
                 self._later(command.id, self._read(room_id, lambda: self.sockets.members(user_id, room_id)))
@@ -178,6 +232,7 @@ class Session:
             self.socket.send(p.reply_frame(command_id, data))
 
     def refuse(self, command_id: str | None, error: VezaError) -> None:
+        gateway_meter.refusals.add(error.code)
         self.socket.send(p.error_frame(command_id, error))
 
     def fail(self, command_id: str | None, error: Exception) -> None:
@@ -189,8 +244,10 @@ class Session:
 
     def _forward(self, command_id: str | None, room_id: UUID, make: Callable[[int], c.ShardCommand]) -> None:
         """Hand a command to the room's shard and its answer to the client."""
+        trace_id = trace.of_frame(self.principal)
 
         def handle(answer: c.Answer | c.Subscribed | VezaError) -> None:
+            trace.answered(trace_id, answer)
             self.unanswered -= 1
             if isinstance(answer, VezaError):
                 self.refuse(command_id, answer)
@@ -200,7 +257,7 @@ class Session:
                 self._close_leaving()
 
         self.unanswered += 1
-        self.sockets.hub.links.request(make, room_id, handle)
+        self.sockets.hub.links.request(trace.traced(make, trace_id), room_id, handle)
 
     def _later(self, command_id: str | None, work: Awaitable[Any]) -> None:
         """Answer when `work` is done; other commands do not wait for it."""
@@ -253,19 +310,44 @@ class Session:
         self.principal = principal
         self.person = Person(principal.user_id, principal.username)
 
-    def _send_message(self, command: p.SendMessage, now: float) -> None:
+    def _send_message(self, command: p.SendMessage) -> None:
         sender = self._user()
-        room_id, parent_id = command.room_id, command.parent_id
+        room_id, parent_id, attachments = command.room_id, command.parent_id, command.attachments or []
         content = p.clean_content(command.content)
         client_msg_id = p.clean_client_msg_id(command.client_msg_id)
-        wait = self.sockets.limits.take(sender.id, now)
+        wait = self.sockets.limits.take(sender.id)
+        if wait is None:
+            self._hold(command, sender.id)
+            return
         if wait:
             raise RateLimited("You are writing too fast.", wait)
         self._forward(
             command.id,
             room_id,
-            lambda ref: c.Post(ref, room_id, new_id(), sender, content, client_msg_id, parent_id),
+            lambda ref: c.Post(ref, room_id, new_id(), sender, content, client_msg_id, parent_id, attachments),
         )
+
+    def _change_message(self, command: MessageChange) -> None:
+        by, room_id, message_id = self._user(), command.room_id, command.message_id
+        match command:
+            case p.EditMessage(content=content):
+                content = p.clean_content(content)
+                self._forward(
+                    command.id, room_id, lambda ref: c.EditMessage(ref, room_id, new_id(), by, message_id, content)
+                )
+            case p.DeleteMessage():
+                by_admin = self.principal is not None and self.principal.role.includes(Role.ADMIN)
+                self._forward(
+                    command.id, room_id, lambda ref: c.DeleteMessage(ref, room_id, new_id(), by, message_id, by_admin)
+                )
+            case p.AddReaction(emoji=emoji) | p.RemoveReaction(emoji=emoji):
+                emoji, on = p.clean_emoji(emoji), isinstance(command, p.AddReaction)
+                self._forward(
+                    command.id, room_id, lambda ref: c.React(ref, room_id, new_id(), by, message_id, emoji, on)
+                )
+            case p.PinMessage() | p.UnpinMessage():
+                on = isinstance(command, p.PinMessage)
+                self._forward(command.id, room_id, lambda ref: c.Pin(ref, room_id, new_id(), by, message_id, on))
 
     # -- leaving ---------------------------------------------------------------------------------------------
 

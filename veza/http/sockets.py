@@ -30,7 +30,6 @@ from veza.realtime.frames import CloseCode
 from veza.realtime.principal import Principal
 from veza.storage.control_log import ControlEvent, ControlKind
 
-AWAY_S = 300.0
 SWEEP_S = 1.0
 # A drain tells its sockets to come back over this long, so that they do not come all at once.
 DRAIN_SPREAD_S = 3.0
@@ -46,10 +45,11 @@ class Sockets:
         self.hub = hub
         self.tasks = tasks
         self.authenticator = authenticator
-        self.limits = MessageLimits(settings.chat_messages_per_minute, settings.chat_message_burst)
+        self.limits = MessageLimits(settings.chat_messages_per_minute, settings.chat_message_burst, hub)
         self.joining = Joining(hub, Pages(pool, tasks), tasks)
         self.history = reads.history_page
         self.members = reads.members
+        self.thread = reads.thread_page
         self._settings = settings
         self._now = asyncio.get_running_loop().time
         self._open: set[WebSocket] = set()
@@ -107,6 +107,7 @@ class Sockets:
         self._open.add(socket)
         self._wheel[len(self._open) % p.HEARTBEAT_S].add(socket)
         metrics.SOCKETS.inc()
+        metrics.SOCKETS_OPENED.inc()
         transport.set_protocol(socket)
         if principal is None:
             self._unidentified.append((self._now() + p.AUTHENTICATE_S, session))
@@ -168,6 +169,7 @@ class Sockets:
                 self.hub.leave(socket, room_id)
             if session.principal is not None:
                 self.hub.depart(socket, session.principal.user_id)
+                self.limits.left(session.principal.user_id)
 
     # -- keeping ---------------------------------------------------------------------------------------------
 
@@ -189,6 +191,7 @@ class Sockets:
     def _heartbeat(self, now: float) -> None:
         """Ping one slot; what did not answer since its last ping is gone."""
         self._slot = (self._slot + 1) % p.HEARTBEAT_S
+        away_s = self._settings.chat_away_seconds
         for socket in list(self._wheel[self._slot]):
             # One with a backlog is watched by what it takes of it.
             if not socket.alive and socket.lagging_since is None:
@@ -196,7 +199,7 @@ class Sockets:
                 continue
             socket.ping()
             session = socket.session
-            if isinstance(session, Session) and not session.idle and now - session.active_at > AWAY_S:
+            if isinstance(session, Session) and not session.idle and now - session.active_at > away_s:
                 session.idle = True
                 self._show_status(session)
 

@@ -22,6 +22,8 @@ TURN_FRAMES = 64
 TURN_BYTES = 64 * 1024
 # How long the peer has to answer a close before the connection is cut.
 CLOSE_S = 2.0
+# What a connection's end is counted as that no close frame came before (RFC 6455, 7.1.5).
+CUT = 1006
 
 
 class Receiver(Protocol):
@@ -174,6 +176,8 @@ class WebSocket(asyncio.Protocol):
         self._resume_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a reset is as good as a close
+        if not self._closing:
+            metrics.SOCKETS_CLOSED.labels(str(CUT)).inc()
         self._closing = True
         self._reader = None
         self._resume_waiting()

@@ -23,9 +23,12 @@ class _Wire(msgspec.Struct, array_like=True):
 class _Routed(_Wire, kw_only=True):
     """`epoch` is the one under which the router knew the owner it sent to: a shard that lost the partition since and
     got it back takes nothing that was sent before, for that was sent again to whoever owned it between.
+
+    `trace` names the frame or request it came from, in logs.
     """
 
     epoch: int = 0
+    trace: str = ""
 
 
 class Join(_Routed, tag=1):
@@ -56,7 +59,6 @@ class Post(_Routed, tag=4):
     client_msg_id: str | None = None
     parent_id: UUID | None = None
     attachments: list[UUID] = []
-    trace: str = ""  # names the frame or request it came from, in logs
     again: bool = False
 
 
@@ -121,17 +123,20 @@ class Typing(_Routed, tag=10):
 class Attend(_Routed, tag=11):
     """The state of one user on this gateway: how many sockets, and the status they chose.
 
-    `again` when it repeats to a new owner what the old one had been told.
+    `again` when it repeats to a new owner what the old one had been told; then `grant` is the loan of the user's
+    message allowance that this gateway holds (0 for none), and `tokens` what is left of it.
     """
 
     user_id: UUID
     sockets: int
     status: str
     again: bool = False
+    grant: int = 0
+    tokens: float = 0.0
 
 
 class GetPresence(_Routed, tag=12):
-    """Answered with a list of statuses in the order of `user_ids`, all of one partition's owner."""
+    """Answered with a list of statuses in the order of `user_ids`, null of whom this shard cannot know (yet)."""
 
     ref: int
     user_ids: list[UUID]
@@ -227,6 +232,29 @@ class BlocksChanged(_Routed, tag=20):
     room_id: UUID
 
 
+class TakeAllowance(_Routed, tag=21):
+    """Somebody wants to write here. Answered with `{}` behind the `AllowanceLent`, which may take a recall."""
+
+    ref: int
+    user_id: UUID
+
+
+class ReturnAllowance(_Routed, tag=22):
+    """The loan `grant` ends with so many `tokens`; None when this gateway does not hold it. Answered with `{}`."""
+
+    ref: int
+    user_id: UUID
+    grant: int
+    tokens: float | None
+
+
+class Settle(_Routed, tag=23):
+    """Answered with `{}` once all that was sent about this room before is decided and stored."""
+
+    ref: int
+    room_id: UUID
+
+
 RoomCommand = (
     Join
     | Subscribe
@@ -246,8 +274,10 @@ RoomCommand = (
     | Sanction
     | Lift
     | BlocksChanged
+    | Settle
 )
-UserCommand = Attend | GetPresence
+AllowanceCommand = TakeAllowance | ReturnAllowance
+UserCommand = Attend | GetPresence | AllowanceCommand
 ShardCommand = RoomCommand | UserCommand
 # What touches one message that is stored already.
 MessageCommand = EditMessage | DeleteMessage | React | Pin
@@ -317,8 +347,8 @@ class Lagged(_Wire, tag=7):
 
 
 class MemberGone(_Wire, tag=8):
-    """Sockets of this user (all of them when None) are no longer in the room; sent after the event that says so, which
-    has this `seq`.
+    """Sockets of this user (all of them when None) are no longer in the room once the event `seq`, which says so, has
+    been passed on; sent ahead of that event.
     """
 
     room_id: UUID
@@ -339,14 +369,51 @@ class UserFrame(_Wire, tag=10):
     frame: bytes
 
 
+class AllowanceLent(_Wire, tag=11):
+    """The message allowance of this user, all of it, is with this gateway until it is recalled."""
+
+    user_id: UUID
+    grant: int
+    tokens: float
+
+
+class RecallAllowance(_Wire, tag=12):
+    """Somebody else needs it: `ReturnAllowance`, whether it is held or not. `own` when this shard lent it."""
+
+    user_id: UUID
+    grant: int
+    own: bool
+
+
+class TooManySockets(_Wire, tag=13):
+    """The user has too many over all gateways: this one closes its newest `excess`."""
+
+    user_id: UUID
+    excess: int
+
+
+UserDelivery = AllowanceLent | RecallAllowance | TooManySockets
 Delivery = (
-    Events | Transient | Answer | Refusal | Subscribed | NotOwner | Lagged | MemberGone | PresenceChanged | UserFrame
+    Events
+    | Transient
+    | Answer
+    | Refusal
+    | Subscribed
+    | NotOwner
+    | Lagged
+    | MemberGone
+    | PresenceChanged
+    | UserFrame
+    | UserDelivery
 )
 
 
 class DeliveryBatch(_Wire):
+    """`committed_at` is when the oldest of its events was stored, in seconds since 1970; 0 without events."""
+
     shard: str
     items: list[Delivery]
+    committed_at: float = 0.0
 
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")

@@ -5,9 +5,10 @@ same time the message's id and the key that makes a resent command harmless.
 """
 
 import enum
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -33,14 +34,30 @@ class Person(msgspec.Struct, frozen=True):
     username: str
 
 
+class Effects(msgspec.Struct, omit_defaults=True):
+    """Rows beside the log that are stored with an event, by the same statement."""
+
+    content: str | None = None  # of an edited message
+    mentions: list[str] = []  # of an edited message
+    sanctions: list[dict[str, Any]] = []  # id, user_id, action, reason, by_id, until
+    lift: dict[str, Any] | None = None  # user_id, action
+    attachments: list[UUID] = []
+    notify: list[dict[str, Any]] = []  # id, user_id, kind, data
+
+
+def notices(event_id: UUID, user_ids: Iterable[UUID], kind: str, data: dict[str, Any]) -> list[dict[str, Any]]:
+    """A notification for each user. Its id follows from the event and the user, so that it is stored once."""
+    return [{"id": uuid5(event_id, str(u)), "user_id": u, "kind": kind, "data": data} for u in user_ids]
+
+
 class RoomEvent(msgspec.Struct, frozen=True):
     """`sender` did it. `body` holds what the kind needs, as JSON values, and is stored as it is:
 
     message: content, parent_id, attachments (a list of `{id, name, mime_type, size_bytes}`), mentions (user ids);
-    message_edited and message_deleted, message_pinned and message_unpinned: message_id; reaction_added and
-    reaction_removed: message_id, emoji; member_joined: user_id, role; member_left: user_id, reason (left, removed,
-    kicked or banned); room_updated: name, retention_days, and `member` `{user_id, role, muted_until}` when one of them
-    changed; room_deleted: nothing.
+    message_edited: message_id, mentions; message_deleted, message_pinned and message_unpinned: message_id;
+    reaction_added and reaction_removed: message_id, emoji; member_joined: user_id, role; member_left: user_id, reason
+    (left, removed, kicked or banned); room_updated: name, retention_days, and `member`
+    `{user_id, role, muted, muted_until}` when one of them changed; room_deleted: nothing.
 
     `content` of a message_edited is shown but not stored with the event: the message's own row has it, and only there.
     `edited_at` and `deleted_at` are the message's, known when it is read from the log.
@@ -55,6 +72,7 @@ class RoomEvent(msgspec.Struct, frozen=True):
     body: dict[str, Any]
     client_msg_id: str | None = None
     subject: Person | None = None  # the member that member_joined, member_left and room_updated tell of
+    effects: Effects | None = None
     content: str | None = None
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
@@ -84,7 +102,9 @@ def wire(event: RoomEvent) -> dict[str, Any]:
                 shown["deleted_at"] = timestamp(event.deleted_at)
         case EventKind.MESSAGE_EDITED:
             shown["message_id"] = body.get("message_id")
-            shown["content"] = event.content
+            shown["content"] = event.content if event.effects is None else event.effects.content
+            if "mentions" in body:
+                shown["mentions"] = body["mentions"]
             shown["edited_at"] = timestamp(event.created_at)
         case EventKind.MESSAGE_DELETED | EventKind.MESSAGE_PINNED | EventKind.MESSAGE_UNPINNED:
             shown["message_id"] = body.get("message_id")
@@ -101,6 +121,11 @@ def wire(event: RoomEvent) -> dict[str, Any]:
             shown["name"] = body.get("name")
             shown["retention_days"] = body.get("retention_days")
             if member := body.get("member"):
-                shown["member"] = {"user": event.subject, "role": member["role"], "muted_until": member["muted_until"]}
+                shown["member"] = {
+                    "user": event.subject,
+                    "role": member["role"],
+                    "muted": member["muted"],
+                    "muted_until": member["muted_until"],
+                }
     shown["created_at"] = timestamp(event.created_at)
     return shown

@@ -71,16 +71,18 @@ class RoomFeed:
         """The room has ended, and nobody says at which seq: whatever the log still has is wanted."""
         self._want((self.last_seq or 0) + 1)
 
-    def lacks(self, seq: int) -> bool:
-        """Whether the event `seq` was not passed on yet. Then it and all before it will come from the log."""
-        if self.last_seq is None or seq <= self.last_seq:
-            return False
-        self._want(max(seq, self._held_from + len(self._held) - 1 if self._held else 0))
-        # The log tells of removals in their place; what is held would come without them.
-        self._held = []
-        return True
+    def skip(self, seq: int) -> None:
+        """Events up to `seq` are not in the log any more: the order goes on behind them."""
+        if self.last_seq is not None:
+            self.last_seq = max(self.last_seq, seq)
 
-    def end(self) -> None:
+    @property
+    def end(self) -> int:
+        """The last event that is known of, passed on or not."""
+        held = self._held_from + len(self._held) - 1 if self._held else 0
+        return max(self.last_seq or 0, self.wanted or 0, held)
+
+    def stop(self) -> None:
         """The log has no more."""
         self.wanted = None
         self._held = []

@@ -227,6 +227,14 @@ def _encodable(text: str) -> bool:
     return True
 
 
+def clean_line(text: str, most: int, field: str) -> str:
+    """One line of at most `most` characters that text can hold, trimmed; may be empty. Raises InvalidArgument."""
+    text = text.strip()
+    if len(text) > most or not _encodable(text) or any(ord(char) < 32 for char in text):
+        raise InvalidArgument(f"{field} has at most {most} characters in one line.", ((field, f"at most {most}"),))
+    return text
+
+
 def clean_client_msg_id(given: str | None) -> str | None:
     """Validate a `client_msg_id`: 1–128 characters that text can hold."""
     if given is not None and (not 1 <= len(given) <= 128 or "\0" in given or not _encodable(given)):

@@ -5,33 +5,36 @@ refuses, the room is thrown away and read again, so a decision never has to be u
 """
 
 import enum
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from veza.errors import Conflict, InvalidArgument, MessageNotFound, NotAMember, PermissionDenied, RoomNotFound
+from veza.errors import (
+    Conflict,
+    InvalidArgument,
+    MessageNotFound,
+    NotAMember,
+    PermissionDenied,
+    RoomNotFound,
+    UserBlocked,
+)
 from veza.realtime import commands as c
-from veza.realtime.events import EventKind, Person, RoomEvent
+from veza.realtime.events import Effects, EventKind, Person, RoomEvent, notices
+from veza.realtime.known import Known, Stored
+from veza.realtime.messages import NOTHING, Attachment, MessageState, Supplies, mentioned
+from veza.realtime.names import clean_name
 from veza.realtime.protocol import clean_client_msg_id, clean_content
+from veza.realtime.sanctions import Sanctioned, Sanctions
 
 MAX_MEMBERS = 1000
-NAME_CHARS = 50
 TYPING_S = 5.0
-# How many stored ids a room remembers; older ones are looked up in the log.
-REMEMBERED = 512
-
-# What a name must not hold, as Unicode categories: control characters, line and paragraph ends, halves of pairs.
-_UNFIT = frozenset({"Cc", "Zl", "Zp", "Cs"})
-# Embeddings, overrides and isolates of direction turn the text around a name, too.
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# What shows nothing by itself: categories, and letters and signs that are drawn as a space. A code point that is not
-# assigned yet counts as seen: it is next year's emoji.
-_UNSEEN = frozenset({"Cf", "Mn", "Me", "Zs"})
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+# How many messages that were edited, reacted to, … a room keeps in mind; others are read when they are asked for.
+REMEMBERED_MESSAGES = 256
+RETENTION_DAYS = 36500
 
 
 class RoomType(enum.StrEnum):
@@ -53,17 +56,17 @@ class RoomRole(enum.StrEnum):
 _RANKS = {role: rank for rank, role in enumerate(RoomRole)}
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """What the first reply to a durable command said, so that a retry can get it again."""
+class Unchanged(msgspec.Struct, frozen=True):
+    """The room was as a command wants it already: nothing is stored."""
 
-    id: UUID
     seq: int
-    created_at: datetime
-    is_message: bool = True
+
+
+Outcome = RoomEvent | Stored | Unchanged
 
 
 class RoomSnapshot(msgspec.Struct, frozen=True):
-    """A room as the store has it."""
+    """A room as the store has it. `blocked` are those of a direct room whom the other one has blocked."""
 
     id: UUID
     type: RoomType
@@ -71,48 +74,37 @@ class RoomSnapshot(msgspec.Struct, frozen=True):
     head: int
     members: dict[UUID, RoomRole]
     deleted: bool = False
-
-
-class Known:
-    """Ids already stored, by command and by client: what memory has, and what was looked up for this batch.
-
-    `complete` holds as long as everything ever stored in the room is remembered, as in a new room: then an
-    unknown id needs no look-up.
-    """
-
-    __slots__ = ("_by_client", "_by_id", "complete")
-
-    def __init__(self, *, complete: bool) -> None:
-        self.complete = complete
-        self._by_id: OrderedDict[UUID, Stored] = OrderedDict()
-        self._by_client: OrderedDict[tuple[UUID, str], Stored] = OrderedDict()
-
-    def command(self, command_id: UUID) -> Stored | None:
-        return self._by_id.get(command_id)
-
-    def client(self, user_id: UUID, client_msg_id: str) -> Stored | None:
-        return self._by_client.get((user_id, client_msg_id))
-
-    def remember(self, stored: Stored, user_id: UUID, client_msg_id: str | None) -> None:
-        self._by_id[stored.id] = stored
-        if client_msg_id is not None:
-            self._by_client[user_id, client_msg_id] = stored
-
-    def trim(self) -> None:
-        """Forget the oldest ids above REMEMBERED."""
-        for table in (self._by_id, self._by_client):
-            while len(table) > REMEMBERED:
-                table.popitem(last=False)
-                self.complete = False
+    retention_days: int | None = None
+    pins: int = 0
+    sanctions: tuple[Sanctioned, ...] = ()
+    blocked: frozenset[UUID] = frozenset()
 
 
 class Room:
     """One room. Methods that change it return the event to store, or the `Stored` of an earlier, equal command.
 
-    They raise an error of `veza.errors` and change nothing when the command is refused.
+    They raise an error of `veza.errors` and change nothing when the command is refused. What happens to messages later
+    is in `room_messages`, roles and sanctions in `moderation`.
     """
 
-    __slots__ = ("deleted", "gateways", "head", "id", "known", "members", "name", "stored", "type", "typing", "used_at")
+    __slots__ = (
+        "blocked",
+        "deleted",
+        "gateways",
+        "head",
+        "id",
+        "known",
+        "members",
+        "messages",
+        "name",
+        "pins",
+        "retention_days",
+        "sanctions",
+        "stored",
+        "type",
+        "typing",
+        "used_at",
+    )
 
     def __init__(self, snapshot: RoomSnapshot) -> None:
         self.id = snapshot.id
@@ -122,6 +114,11 @@ class Room:
         self.stored = snapshot.head  # the seq of the last event known to be stored
         self.members = dict(snapshot.members)
         self.known = Known(complete=snapshot.head == 0)
+        self.messages: OrderedDict[UUID, MessageState] = OrderedDict()
+        self.retention_days = snapshot.retention_days
+        self.pins = snapshot.pins
+        self.sanctions = Sanctions(snapshot.sanctions)
+        self.blocked = set(snapshot.blocked)
         self.gateways: set[str] = set()  # the gateways that follow the room
         self.typing: dict[UUID, float] = {}  # user → when it expires, by the caller's clock
         self.deleted = snapshot.deleted
@@ -136,6 +133,14 @@ class Room:
         role = self.members.get(user_id)
         if role is None:
             raise NotAMember() if self.type is RoomType.PUBLIC else RoomNotFound()
+        return role
+
+    def require_writer(self, user_id: UUID, now: datetime) -> RoomRole:
+        """The role of a member who may write: neither muted nor blocked by the other of a direct room."""
+        role = self.require_member(user_id)
+        self.sanctions.require_voice(user_id, now)
+        if user_id in self.blocked:
+            raise UserBlocked()
         return role
 
     # -- durable ---------------------------------------------------------------------------------------------
@@ -153,21 +158,79 @@ class Room:
         client_msg_id = command.client_msg_id
         return client_msg_id is not None and self.known.client(command.sender.id, client_msg_id) is None
 
-    def post(self, command: c.Post, now: datetime) -> RoomEvent | Stored:
+    def unstored(self, command: c.RoomCommand) -> bool:
+        """Whether the command is about a message of this very batch, whose row is not there to be changed yet."""
+        if not isinstance(command, c.MessageCommand):
+            return False
+        sent = self.known.command(command.message_id)
+        return sent is not None and sent.seq > self.stored
+
+    def trim(self) -> None:
+        """Forget the oldest of what is remembered beyond its bound; between two batches only."""
+        self.known.trim()
+        while len(self.messages) > REMEMBERED_MESSAGES:
+            self.messages.popitem(last=False)
+
+    def post(self, command: c.Post, now: datetime, supplies: Supplies = NOTHING) -> RoomEvent | Stored:
         if repeated := self.known.command(command.id):
             return repeated
-        self.require_member(command.sender.id)
+        sender_id = command.sender.id
         client_msg_id = clean_client_msg_id(command.client_msg_id)
-        if client_msg_id is not None and (repeated := self.known.client(command.sender.id, client_msg_id)):
+        if client_msg_id is not None and (repeated := self.known.client(sender_id, client_msg_id)):
+            self.require_member(sender_id)
             return repeated
-        body = {"content": clean_content(command.content)}
+        self.require_writer(sender_id, now)
+        content = clean_content(command.content)
+        body: dict[str, Any] = {"content": content}
         if command.parent_id is not None:
             parent = self.known.command(command.parent_id)
             if parent is None or not parent.is_message:
                 raise MessageNotFound("The message to reply to is not in this room.")
             body["parent_id"] = str(command.parent_id)
-        self.typing.pop(command.sender.id, None)
-        return self._append(EventKind.MESSAGE, command.id, command.sender, now, body, client_msg_id=client_msg_id)
+        effects = None
+        if command.attachments or "@" in content:
+            effects = self._referring(command, body, supplies)
+        self.typing.pop(sender_id, None)
+        return self.append(
+            EventKind.MESSAGE, command.id, command.sender, now, body, client_msg_id=client_msg_id, effects=effects
+        )
+
+    def _referring(self, command: c.Post, body: dict[str, Any], supplies: Supplies) -> Effects | None:
+        """Put what a message refers to into its body; what else is stored because of it."""
+        effects = Effects()
+        if command.attachments:
+            found = [self._usable(supplies.attachments.get(found_id), command) for found_id in command.attachments]
+            for attachment in found:
+                attachment.message_id = command.id
+            body["attachments"] = [
+                {"id": str(a.id), "name": a.name, "mime_type": a.mime_type, "size_bytes": a.size_bytes} for a in found
+            ]
+            effects.attachments = list(command.attachments)
+        mentions = mentioned(body["content"], supplies.names, self.members, command.sender.id)
+        if mentions:
+            body["mentions"] = [str(user_id) for user_id in mentions]
+            told = {
+                "room_id": str(self.id),
+                "message_id": str(command.id),
+                "sender": {"id": str(command.sender.id), "username": command.sender.username},
+            }
+            effects.notify = notices(command.id, mentions, "mention", told)
+        return effects if effects.attachments or effects.notify else None
+
+    def _usable(self, attachment: Attachment | None, command: c.Post) -> Attachment:
+        """An attachment that this message may carry. Raises InvalidArgument."""
+        if (
+            attachment is None
+            or attachment.room_id != self.id
+            or attachment.user_id != command.sender.id
+            or attachment.message_id is not None
+            or command.attachments.count(attachment.id) > 1
+        ):
+            raise InvalidArgument(
+                "An attachment is uploaded to this room by its sender, and used once.",
+                (("attachments", "uploaded to this room by yourself, not used yet"),),
+            )
+        return attachment
 
     def add_member(self, command: c.AddMember, now: datetime) -> RoomEvent | Stored:
         if repeated := self.known.command(command.id):
@@ -179,18 +242,17 @@ class Room:
             allowed = self.require_member(command.by.id).rank >= RoomRole.MODERATOR.rank
         if self.type is RoomType.DIRECT or not allowed:
             raise PermissionDenied()
-        if command.role not in RoomRole.__members__.values():
-            raise InvalidArgument("There is no such role in a room.", (("role", "member or moderator"),))
-        role = RoomRole(command.role)
+        role = role_named(command.role)
         if not joins and role.rank >= self.members[command.by.id].rank:
             raise PermissionDenied("You can only give a role below your own.")
         if command.user.id in self.members:
             raise Conflict("This person is a member already.")
+        self.sanctions.require_admission(command.user.id, now)
         if len(self.members) >= MAX_MEMBERS:
             raise Conflict(f"A room has at most {MAX_MEMBERS} members.")
         self.members[command.user.id] = RoomRole.MEMBER if joins else role
         body = {"user_id": str(command.user.id), "role": self.members[command.user.id].value}
-        return self._append(EventKind.MEMBER_JOINED, command.id, command.by, now, body, subject=command.user)
+        return self.append(EventKind.MEMBER_JOINED, command.id, command.by, now, body, subject=command.user)
 
     def remove_member(self, command: c.RemoveMember, now: datetime) -> RoomEvent | Stored:
         if repeated := self.known.command(command.id):
@@ -209,7 +271,7 @@ class Room:
         del self.members[command.user.id]
         self.typing.pop(command.user.id, None)
         body = {"user_id": str(command.user.id), "reason": "left" if leaves else "removed"}
-        return self._append(EventKind.MEMBER_LEFT, command.id, command.by, now, body, subject=command.user)
+        return self.append(EventKind.MEMBER_LEFT, command.id, command.by, now, body, subject=command.user)
 
     def update(self, command: c.UpdateRoom, now: datetime) -> RoomEvent | Stored:
         if repeated := self.known.command(command.id):
@@ -217,8 +279,21 @@ class Room:
         role = self.require_member(command.by.id)
         if self.type is RoomType.DIRECT or role.rank < RoomRole.MODERATOR.rank:
             raise PermissionDenied()
-        self.name = clean_name(command.name)
-        return self._append(EventKind.ROOM_UPDATED, command.id, command.by, now, {"name": self.name})
+        days = command.retention_days
+        if command.name is None and days is None:
+            raise InvalidArgument("There is nothing to change.", (("name", "a name, or retention_days"),))
+        name = self.name if command.name is None else clean_name(command.name)
+        if days is not None:
+            if role is not RoomRole.OWNER:
+                raise PermissionDenied("Only the owner sets how long a room keeps its messages.")
+            if not 0 <= days <= RETENTION_DAYS:
+                raise InvalidArgument(
+                    "A room keeps its messages for 1 day or more, or, with 0, for ever.",
+                    (("retention_days", f"0 to {RETENTION_DAYS}"),),
+                )
+            self.retention_days = days or None
+        self.name = name
+        return self.append(EventKind.ROOM_UPDATED, command.id, command.by, now, self.settings())
 
     def delete(self, command: c.DeleteRoom, now: datetime) -> RoomEvent | Stored:
         if repeated := self.known.command(command.id):
@@ -230,23 +305,29 @@ class Room:
             if self.type is RoomType.DIRECT or role is not RoomRole.OWNER:
                 raise PermissionDenied()
         self.deleted = True
-        return self._append(EventKind.ROOM_DELETED, command.id, command.by, now, {})
+        return self.append(EventKind.ROOM_DELETED, command.id, command.by, now, {})
 
-    def _append(
+    def settings(self) -> dict[str, Any]:
+        """The body of a room_updated."""
+        return {"name": self.name, "retention_days": self.retention_days}
+
+    def append(
         self,
         kind: EventKind,
         event_id: UUID,
         sender: Person,
         now: datetime,
-        body: dict[str, str],
+        body: dict[str, Any],
         *,
         client_msg_id: str | None = None,
         subject: Person | None = None,
+        effects: Effects | None = None,
     ) -> RoomEvent:
+        """Number an event; the last step of deciding a command."""
         self.head += 1
         stored = Stored(event_id, self.head, now, kind is EventKind.MESSAGE)
         self.known.remember(stored, sender.id, client_msg_id)
-        return RoomEvent(self.id, self.head, event_id, kind, sender, now, dict(body), client_msg_id, subject)
+        return RoomEvent(self.id, self.head, event_id, kind, sender, now, body, client_msg_id, subject, effects)
 
     # -- transient -------------------------------------------------------------------------------------------
 
@@ -255,9 +336,9 @@ class Room:
         if not 0 <= seq <= self.head:
             raise InvalidArgument("seq is not one of this room's.", (("seq", f"0 to {self.head}"),))
 
-    def set_typing(self, user_id: UUID, is_typing: bool, now: float) -> bool:
+    def set_typing(self, user_id: UUID, is_typing: bool, now: float, wall: datetime) -> bool:
         """Whether others should be told: only a change is news, a renewal is not."""
-        self.require_member(user_id)
+        self.require_writer(user_id, wall)
         if not is_typing:
             return self.typing.pop(user_id, None) is not None
         news = user_id not in self.typing
@@ -271,19 +352,11 @@ class Room:
         return gone
 
 
-def clean_name(name: str) -> str:
-    """A room's name as stored: 1–50 characters, trimmed, one line, with something to see. Raises InvalidArgument.
-
-    Joiners and other format characters stay: emoji, flags and many scripts are written with them.
-    """
-    name = name.strip()
-    if not 1 <= len(name) <= NAME_CHARS:
-        raise InvalidArgument(f"A name has 1 to {NAME_CHARS} characters.", (("name", f"1 to {NAME_CHARS} characters"),))
-    if any(char in _BIDI or unicodedata.category(char) in _UNFIT for char in name):
-        raise InvalidArgument("A name has no control characters.", (("name", "no control characters"),))
-    if all(char in _BLANK or unicodedata.category(char) in _UNSEEN for char in name):
-        raise InvalidArgument("A name has something to see.", (("name", "a visible character"),))
-    return name
+def role_named(name: str) -> RoomRole:
+    """Raises InvalidArgument."""
+    if name not in RoomRole.__members__.values():
+        raise InvalidArgument("There is no such role in a room.", (("role", "member or moderator"),))
+    return RoomRole(name)
 
 
 def members_of(rows: Iterable[tuple[UUID, str]]) -> dict[UUID, RoomRole]:

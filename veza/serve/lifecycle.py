@@ -20,6 +20,7 @@ from veza.errors import StartupError, VezaError
 from veza.logs import setup_logging
 from veza.serve import instance
 from veza.serve.children import adopt_orphans, end_children
+from veza.serve.control import Control
 from veza.serve.preflight import check_database_now, check_port
 from veza.serve.screen import Screen
 from veza.serve.services import Services
@@ -83,7 +84,9 @@ class Run:
         if left:
             with self._screen.step("Cleaning up after a crash", f"{len(left)} processes"):
                 leftovers.end(left, settings.data_dir)
-        check_port(settings, patience=instance.DYING_SECONDS)
+        # On a cluster that goes on without us it is our own gateways that hold it.
+        if not settings.ray_address:
+            check_port(settings, patience=instance.DYING_SECONDS)
         if settings.database_url:
             with self._screen.step("DATABASE_URL"):
                 check_database_now(settings.database_url)
@@ -148,11 +151,13 @@ class Run:
         # From the first moment: a database that dies while actors start is started again like any other time.
         watching = [asyncio.create_task(self._services.watch(), name="services")]
         cluster: Cluster | None = None
+        settings = self._services.settings
         try:
             cluster = await self._launch(stopping)
             if cluster is None:
                 raise Interrupted
             watching.append(asyncio.create_task(cluster.watch(), name="cluster"))
+            watching.append(asyncio.create_task(Control(settings, cluster).run(), name="control"))
             await self._announce()
             await asyncio.wait([stopping, *watching], return_when=asyncio.FIRST_COMPLETED)
             return 0 if stopping.done() else self._report_failure(watching)

@@ -9,8 +9,10 @@ import msgspec
 
 from veza.realtime import commands as c
 from veza.realtime.events import EventKind, Person, RoomEvent
+from veza.realtime.known import Stored
 from veza.realtime.partition import partition_of
-from veza.realtime.room import RoomSnapshot, RoomType, Stored, members_of
+from veza.realtime.room import RoomSnapshot, RoomType, members_of
+from veza.realtime.sanctions import Sanctioned
 from veza.storage.database import Connection, sql
 
 _json = msgspec.json.Encoder()
@@ -24,6 +26,9 @@ async def commit(
     """Store a batch in one statement. Returns the partitions that were *not* ours any more: nothing of them is
     stored, the rest is. `epochs` has the epoch under which each partition of the batch is owned.
     """
+    effects: list[list[str | None]] = []
+    if structural:
+        effects.append([None if e.effects is None else _json.encode(e.effects).decode() for e in events])
     rows = await connection.fetch(
         sql("commit_events" if structural else "commit_messages"),
         list(epochs.keys()),
@@ -37,6 +42,7 @@ async def commit(
         [event.client_msg_id for event in events],
         [_json.encode(event.body).decode() for event in events],
         [event.created_at for event in events],
+        *effects,
     )
     return set(epochs) - {row["partition"] for row in rows}
 
@@ -82,9 +88,19 @@ async def load_rooms(connection: Connection, room_ids: Iterable[UUID]) -> list[R
             head=row["head"],
             members=members_of(zip(row["user_ids"] or (), row["roles"] or (), strict=True)),
             deleted=row["deleted"],
+            retention_days=row["retention_days"],
+            pins=row["pins"],
+            sanctions=_sanctions(row),
+            blocked=frozenset(row["blocked"] or ()),
         )
         for row in rows
     ]
+
+
+def _sanctions(row: Any) -> tuple[Sanctioned, ...]:
+    if row["sanctioned"] is None:
+        return ()
+    return tuple(map(Sanctioned, row["sanctioned"], row["actions"], row["untils"]))
 
 
 async def find_stored(
@@ -122,7 +138,9 @@ async def read_after(
     connection: Connection, room_id: UUID, seq: int, limit: int, *, messages_only: bool = False
 ) -> list[RoomEvent]:
     """Events later than `seq`, oldest first."""
-    return [_event(row) for row in await connection.fetch(sql("read_events_after"), room_id, seq, limit, messages_only)]
+    return [
+        event_of(row) for row in await connection.fetch(sql("read_events_after"), room_id, seq, limit, messages_only)
+    ]
 
 
 async def read_before(
@@ -130,11 +148,11 @@ async def read_before(
 ) -> list[RoomEvent]:
     """Events earlier than `seq`, newest first."""
     return [
-        _event(row) for row in await connection.fetch(sql("read_events_before"), room_id, seq, limit, messages_only)
+        event_of(row) for row in await connection.fetch(sql("read_events_before"), room_id, seq, limit, messages_only)
     ]
 
 
-def _event(row: Any) -> RoomEvent:
+def event_of(row: Any) -> RoomEvent:
     created_at: datetime = row["created_at"]
     return RoomEvent(
         room_id=row["room_id"],
@@ -146,6 +164,9 @@ def _event(row: Any) -> RoomEvent:
         body=row["body"],
         client_msg_id=row["client_msg_id"],
         subject=_person(row["subject_id"], row["subject_name"]) if row["subject_id"] else None,
+        content=row["content"],
+        edited_at=row["edited_at"],
+        deleted_at=row["deleted_at"],
     )
 
 

@@ -8,10 +8,12 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from veza.errors import InvalidArgument, NotAMember, RoomNotFound, UserNotFound
+from veza.errors import InvalidArgument, NotAMember, RoomNotFound, UserBlocked, UserNotFound
 from veza.ids import new_id
 from veza.realtime.events import EventKind, Person, RoomEvent
-from veza.realtime.room import MAX_MEMBERS, RoomRole, RoomType, clean_name
+from veza.realtime.names import clean_name
+from veza.realtime.room import MAX_MEMBERS, RoomRole, RoomType
+from veza.storage import blocks
 from veza.storage.database import Connection, sql, transaction
 from veza.storage.room_log import NOBODY
 
@@ -35,7 +37,16 @@ class Conversation(msgspec.Struct, frozen=True):
     role: str
     unread_count: int
     last_message: RoomEvent | None
+    first_seq: int
+    retention_days: int | None
     other: Person | None
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """`first_seq` is the lowest seq that the room still keeps."""
+
+    role: str
+    first_seq: int
 
 
 class PublicRoom(msgspec.Struct, frozen=True):
@@ -53,7 +64,7 @@ async def create(
 ) -> tuple[UUID, bool]:
     """Make a room with its first members. Returns its id and whether it is new: a direct one is made once a pair.
 
-    Raises InvalidArgument, UserNotFound.
+    Raises InvalidArgument, UserNotFound, and UserBlocked for a direct one with who blocked the owner.
     """
     others = list(dict.fromkeys(user_id for user_id in member_ids if user_id != owner_id))
     direct_key = _check(room_type, name, owner_id, others)
@@ -65,6 +76,8 @@ async def create(
         )
         if known != len(others):
             raise UserNotFound("One of the members does not exist.")
+        if room_type is RoomType.DIRECT and await blocks.has_blocked(connection, others[0], owner_id):
+            raise UserBlocked
         room_id = await connection.fetchval(
             """
             INSERT INTO rooms (id, type, name, owner_id, direct_key) VALUES ($1, $2, $3, $4, $5)
@@ -95,8 +108,7 @@ def _check(room_type: RoomType, name: str | None, owner_id: UUID, others: list[U
             raise InvalidArgument("A direct conversation has one other member.", (("member_ids", "exactly one"),))
         if name is not None:
             raise InvalidArgument("A direct conversation has no name.", (("name", "not for direct"),))
-        low, high = sorted((owner_id, others[0]))
-        return f"{low}:{high}"
+        return _direct_key(owner_id, others[0])
     if name is None:
         raise InvalidArgument("A name is required.", (("name", "is required"),))
     if len(others) >= MAX_MEMBERS:
@@ -104,20 +116,35 @@ def _check(room_type: RoomType, name: str | None, owner_id: UUID, others: list[U
     return None
 
 
-async def require_member(connection: Connection, room_id: UUID, user_id: UUID) -> None:
+def _direct_key(one: UUID, other: UUID) -> str:
+    low, high = sorted((one, other))
+    return f"{low}:{high}"
+
+
+async def direct_room(connection: Connection, one: UUID, other: UUID) -> UUID | None:
+    """The direct room of two people, None where there is none."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT id FROM rooms WHERE direct_key = $1", _direct_key(one, other)
+    )
+    return found
+
+
+async def require_member(connection: Connection, room_id: UUID, user_id: UUID) -> Membership:
     """Raises RoomNotFound, or NotAMember for a public room."""
     row = await connection.fetchrow(
         """
-        SELECT r.type, EXISTS (SELECT FROM room_members m WHERE m.room_id = r.id AND m.user_id = $2) AS member
-        FROM rooms r WHERE r.id = $1 AND r.deleted_at IS NULL
+        SELECT r.type, r.first_seq, m.role
+        FROM rooms r LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $2
+        WHERE r.id = $1 AND r.deleted_at IS NULL
         """,
         room_id,
         user_id,
     )
-    if row is None or (not row["member"] and row["type"] != RoomType.PUBLIC):
+    if row is None or (row["role"] is None and row["type"] != RoomType.PUBLIC):
         raise RoomNotFound()
-    if not row["member"]:
+    if row["role"] is None:
         raise NotAMember()
+    return Membership(row["role"], row["first_seq"])
 
 
 async def members(connection: Connection, room_id: UUID) -> list[MemberInfo]:
@@ -194,6 +221,8 @@ def _conversation(row: Any) -> Conversation:
             row["message_at"],
             row["message_body"],
             row["client_msg_id"],
+            edited_at=row["message_edited_at"],
+            deleted_at=row["message_deleted_at"],
         )
     return Conversation(
         id=row["id"],
@@ -206,5 +235,7 @@ def _conversation(row: Any) -> Conversation:
         role=row["role"],
         unread_count=row["unread_count"],
         last_message=last,
+        first_seq=row["first_seq"],
+        retention_days=row["retention_days"],
         other=Person(row["other_id"], row["other_name"]) if row["other_id"] else None,
     )

@@ -1,8 +1,9 @@
 """Removes rows that have had their day, a bounded batch at a time; running twice, or in two places, is harmless."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from veza.storage import attachments, retention
 from veza.storage.login_guard import WINDOW
 
 # Small enough that a batch holds its locks for milliseconds.
@@ -16,12 +17,17 @@ _EXPIRED: dict[str, tuple[str, timedelta]] = {
     "login_failures": ("failed_at < now() - $1::interval", WINDOW),
     "control_log": ("created_at < now() - $1::interval", DAY),
     "idempotency_keys": ("created_at < now() - $1::interval", DAY),
+    # An hour after nobody can use them any more.
+    "attachments": ("message_id IS NULL AND created_at < now() - $1::interval", timedelta(hours=25)),
 }
 
 
 async def sweep(pool: Any) -> dict[str, int]:
     """Sweep every table; returns how many rows went from each."""
-    return {table: await _sweep(pool, table, *what) for table, what in _EXPIRED.items()}
+    removed = {table: await _sweep(pool, table, *what) for table, what in _EXPIRED.items()}
+    removed["room_events"] = await retention.prune(pool, datetime.now(UTC))
+    removed["attachments"] += await attachments.sweep_deleted_rooms(pool)
+    return removed
 
 
 async def _sweep(pool: Any, table: str, condition: str, age: timedelta) -> int:

@@ -26,24 +26,30 @@ ADA = Person(uuid4(), "ada")
 
 
 class Log:
-    """`room_log` reads it as it reads a pool. `failures` are raised first, one a read."""
+    """`storage` reads it as it reads a pool. `failures` are raised first, one a read. Below `first_seq` all is gone."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.first_seq = 1
         self.failures: list[Exception] = []
         self.reads = 0
 
     def add(self, kind: str = "message", **body: Any) -> None:
         row = {"room_id": ROOM, "seq": len(self.rows) + 1, "id": new_id(), "kind": kind, "body": body}
         who = {"sender_id": ADA.id, "sender_name": ADA.username, "subject_id": None, "subject_name": None}
-        self.rows.append({**row, **who, "client_msg_id": None, "created_at": datetime.now(UTC)})
+        times = {"created_at": datetime.now(UTC), "edited_at": None, "deleted_at": None}
+        self.rows.append({**row, **who, **times, "client_msg_id": None, "content": None})
 
     async def fetch(self, _query: str, _room: UUID, seq: int, limit: int, _messages: bool) -> list[dict[str, Any]]:
         self.reads += 1
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop(0)
-        return self.rows[seq : seq + limit]
+        after = max(seq, self.first_seq - 1)
+        return self.rows[after : after + limit]
+
+    async def fetchval(self, _query: str, _room: UUID) -> int:
+        return self.first_seq
 
 
 class Links:
@@ -116,16 +122,24 @@ class Parts:
         shared: Any = SimpleNamespace(hub=self.hub, tasks=self.tasks, joining=self.joining)
         self.session = Session(socket, shared, 0.0)
         self.session.person = ADA
+        socket.session = self.session
         self.shown: list[dict[str, Any]] = []
         socket.write = lambda data: self.shown.extend(_frames(data))  # type: ignore[assignment]
 
     def join(self, command_id: str, last_seq: int | None = None) -> None:
         self.joining.join(self.session, p.JoinRoom(id=command_id, room_id=ROOM, last_seq=last_seq))
 
-    def subscribed(self, seq: int) -> None:
-        """The shard answers the newest request."""
-        self.links.handlers[-1](c.Subscribed(len(self.links.handlers), ROOM, seq))
-        self.hub.rooms[ROOM].feed.subscribed(seq)
+    async def enter(self, events: int = 0) -> None:
+        """The session is in the room, which has so many events."""
+        for number in range(events):
+            self.log.add(content=str(number))
+        self.join("join")
+        await self.admit(events)
+        await until(lambda: self.answer("join"))
+
+    async def admit(self, seq: int) -> None:
+        """The shard answers the newest request, in its stream."""
+        await self.deliver(c.Subscribed(len(self.links.handlers), ROOM, seq))
 
     async def deliver(self, *items: c.Delivery) -> None:
         await self.hub.process([c.encode(c.DeliveryBatch("shard", list(items)))])

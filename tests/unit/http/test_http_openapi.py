@@ -123,3 +123,39 @@ async def test_wrong_declarations_are_refused() -> None:
         with pytest.raises(TypeError):
             resource.get("/wrong/<name>" if handler is other_segment else "/wrong")(handler)
     assert resource.routes == []
+
+
+class Picture(msgspec.Struct):
+    """The fields beside the file."""
+
+    title: str
+    tags: str = ""
+
+
+def test_an_upload_is_a_form_with_a_file() -> None:
+    resource = Resource("pictures", "Pictures.")
+
+    @resource.post("/pictures", status=201, upload=Picture)
+    async def upload(ctx: Context) -> str:
+        """Upload a picture."""
+        return ctx.request_id
+
+    document = msgspec.json.decode(openapi_document([resource]), type=dict[str, Any])
+    operation = document["paths"]["/api/v1/pictures"]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["file", "title"]
+    assert form["properties"]["file"] == {"type": "string", "contentMediaType": "application/octet-stream"}
+    assert form["properties"]["tags"] == {"type": "string", "default": ""}
+    assert operation["requestBody"]["required"] is True
+    assert {"201", "400", "408", "413", "415"} <= set(operation["responses"])
+
+
+def test_an_upload_has_no_other_body() -> None:
+    resource = Resource("pictures", "Pictures.")
+
+    async def upload(ctx: Context, body: Picture) -> str:
+        """Upload a picture."""
+        return body.title
+
+    with pytest.raises(TypeError):
+        resource.post("/pictures", upload=Picture)(upload)

@@ -8,7 +8,7 @@ from veza.http.links import ShardLinks
 from veza.http.room_reads import RoomReads
 
 
-async def test_who_has_no_known_owner_is_offline_at_once() -> None:
+async def test_who_has_no_known_owner_counts_as_offline_soon() -> None:
     tasks = TaskSet("test")
     links = ShardLinks("test", tasks, lambda _: None)
     people = [uuid4() for _ in range(3)]

@@ -137,22 +137,33 @@ def test_the_rest_of_a_room_that_has_ended() -> None:
     assert list(feed.caught_up(3, frames(3, 4))) == frames(3, 5)
     feed.want_rest()
     feed.accept(8, frames(8, 8))
-    feed.end()
+    feed.stop()
     assert feed.wanted is None
     assert feed.last_seq == 5
 
 
-def test_a_removal_waits_for_what_came_before_it() -> None:
+def test_what_the_log_has_not_kept_is_stepped_over() -> None:
     feed = RoomFeed()
-    assert not feed.lacks(5)  # nothing is followed yet
-    feed.subscribed(10)
-    assert not feed.lacks(10)
-    assert feed.lacks(12)
-    assert feed.wanted == 12
-    assert feed.accept(13, [b"13", b"14"]) == ()
-    # What is held would come without the removals among it: the log gives it all.
-    assert feed.lacks(14)
-    assert feed.wanted == 14
-    assert list(feed.caught_up(11, [b"11", b"12", b"13", b"14"])) == [b"11", b"12", b"13", b"14"]
+    feed.skip(5)
+    assert feed.last_seq is None  # nothing is followed yet
+    feed.subscribed(2)
+    feed.accept(9, frames(9, 10))
+    feed.skip(1)
+    feed.skip(6)
+    assert list(feed.caught_up(7, frames(7, 8))) == frames(7, 10)
+    feed.subscribed(12)
+    feed.skip(12)
+    assert list(feed.caught_up(13, [])) == []
     assert feed.wanted is None
-    assert feed.last_seq == 14
+    assert feed.last_seq == 12
+
+
+def test_the_end_is_what_is_known_of() -> None:
+    feed = RoomFeed()
+    assert feed.end == 0
+    feed.subscribed(2)
+    assert feed.end == 2
+    feed.accept(5, frames(5, 6))
+    assert feed.end == 6
+    feed.subscribed(9)
+    assert feed.end == 9

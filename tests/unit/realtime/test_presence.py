@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from veza.realtime.presence import GRACE_S, OFFLINE, PresenceBook
+from veza.realtime.presence import AWAKE_S, BEAT_S, GRACE_S, LEASE_S, OFFLINE, Leases, PresenceBook
 
 USERS = [UUID(int=1), UUID(int=2)]
 users = st.sampled_from(USERS)
@@ -39,8 +40,8 @@ class Presence(RuleBasedStateMachine):
             if again and not known:
                 self.told[user] = OFFLINE if status == "invisible" else status
         else:
-            self.reports[user].pop(gateway, None)
-            if known and not self.reports[user]:
+            there = self.reports[user].pop(gateway, None)
+            if known and there and not self.reports[user]:
                 self.left_at[user] = self.now
 
     @rule(gateway=gateways)
@@ -128,3 +129,124 @@ def test_a_gateway_that_is_lost_takes_its_reports_along() -> None:
     assert book.changes(1.0 + GRACE_S / 2) == []
     assert book.changes(1.0 + GRACE_S) == [(USERS[0], OFFLINE)]
     assert book.users() == set()
+
+
+def test_a_storm_is_told_in_parts_and_only_what_is_still_true() -> None:
+    book = PresenceBook()
+    users = [UUID(int=number) for number in range(1, 101)]
+    for user in users:
+        book.attend("gateway1", user, 1, "online", 0.0)
+    told = book.changes(0.0, 60)
+    assert len(told) == 60
+    for user in users:
+        book.attend("gateway1", user, 0, "online", 1.0)
+        book.attend("gateway2", user, 1, "online", 2.0)
+    told += book.changes(5.0, 60)
+    assert sorted(told) == sorted((user, "online") for user in users)
+    assert book.changes(60.0) == []
+
+
+# -- how many sockets --------------------------------------------------------------------------------------------
+
+
+def test_the_gateway_that_added_last_closes_what_is_too_much() -> None:
+    book = PresenceBook(max_sockets=5)
+    book.attend("gateway1", USERS[0], 3, "online", 0.0)
+    book.attend("gateway2", USERS[0], 2, "online", 0.0)
+    assert book.crowds() == []
+    book.attend("gateway2", USERS[0], 3, "online", 0.0)
+    book.attend("gateway1", USERS[0], 5, "online", 0.0)
+    assert book.crowds() == [("gateway1", USERS[0], 2), ("gateway2", USERS[0], 1)]
+    assert book.crowds() == []
+    # A word about the status is no new socket.
+    book.attend("gateway1", USERS[0], 5, "busy", 0.0)
+    assert book.crowds() == []
+
+
+def test_a_socket_that_moves_is_not_too_much() -> None:
+    book = PresenceBook(max_sockets=2)
+    book.attend("gateway1", USERS[0], 2, "online", 0.0)
+    book.attend("gateway2", USERS[0], 1, "online", 0.1)
+    book.attend("gateway1", USERS[0], 1, "online", 0.1)
+    assert book.crowds() == []
+
+
+@given(st.integers(1, 6), st.lists(st.tuples(gateways, st.integers(0, 6)), max_size=20), st.booleans())
+def test_whoever_heeds_it_is_within_the_limit(limit: int, reports: list[tuple[str, int]], at_once: bool) -> None:
+    book = PresenceBook(limit)
+    there: dict[str, int] = {}
+
+    def heed() -> None:
+        for gateway, _, excess in book.crowds():
+            assert 0 < excess <= there[gateway]
+            there[gateway] -= excess
+            book.attend(gateway, USERS[0], there[gateway], "online", 0.0)
+
+    for gateway, sockets in reports:
+        there[gateway] = sockets
+        book.attend(gateway, USERS[0], sockets, "online", 0.0)
+        if at_once:
+            heed()
+    before = sum(there.values())
+    heed()
+    assert sum(there.values()) <= limit
+    assert sum(there.values()) == min(limit, before)
+
+
+# -- leases ------------------------------------------------------------------------------------------------------
+
+
+def test_a_silent_gateway_is_lost_and_told_so_when_it_is_back() -> None:
+    leases = Leases()
+    assert not leases.heard("gateway1", 0.0)
+    now = 0.0
+    while now < LEASE_S:
+        assert leases.ended(now) == []
+        now += AWAKE_S / 2
+    leases.heard("gateway2", now)
+    assert leases.ended(now + AWAKE_S / 2) == ["gateway1"]
+    assert leases.ended(now + AWAKE_S) == []
+    assert leases.heard("gateway1", now + AWAKE_S)
+    assert not leases.heard("gateway1", now + AWAKE_S)
+
+
+def test_whoever_slept_blames_nobody() -> None:
+    leases = Leases()
+    leases.heard("gateway1", 0.0)
+    leases.ended(0.0)
+    assert leases.ended(60.0) == []
+    assert not leases.heard("gateway1", 61.0)
+
+
+def test_a_dead_gateway_is_not_waited_for() -> None:
+    leases = Leases()
+    leases.heard("gateway1", 0.0)
+    leases.lost("gateway1")
+    assert [leases.ended(now / 2) for now in range(40)] == [[]] * 40
+    assert not leases.heard("gateway1", 60.0)
+
+
+@given(st.lists(st.floats(0.0, BEAT_S), min_size=1, max_size=50))
+def test_whoever_beats_is_never_lost(pauses: list[float]) -> None:
+    leases = Leases()
+    now = 0.0
+    for pause in pauses:
+        assert not leases.heard("gateway1", now)
+        for part in range(5):
+            assert leases.ended(now + pause * part / 5) == []
+        now += pause
+
+
+@given(st.floats(0.0, 100.0), st.floats(0.05, AWAKE_S))
+def test_a_ghost_is_gone_within_fifteen_seconds(last: float, tick: float) -> None:
+    """From the last sign of a gateway until others are told that its people are gone."""
+    book, leases = PresenceBook(), Leases()
+    book.attend("gateway1", USERS[0], 1, "online", last)
+    leases.heard("gateway1", last)
+    now = last
+    while not (told := [change for change in book.changes(now) if change[1] == OFFLINE]):
+        for gateway in leases.ended(now):
+            book.gateway_lost(gateway, now)
+        now += tick
+    assert told == [(USERS[0], OFFLINE)]
+    assert now - last < 15

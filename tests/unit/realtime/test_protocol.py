@@ -39,6 +39,34 @@ COMMANDS: list[tuple[dict[str, Any], p.ClientCommand]] = [
         {"type": "send_message", "room_id": str(ROOM), "content": "hi", "client_msg_id": "1", "parent_id": str(ROOM)},
         p.SendMessage(room_id=ROOM, content="hi", client_msg_id="1", parent_id=ROOM),
     ),
+    (
+        {"type": "edit_message", "room_id": str(ROOM), "message_id": str(ROOM), "content": "hi"},
+        p.EditMessage(room_id=ROOM, message_id=ROOM, content="hi"),
+    ),
+    (
+        {"type": "delete_message", "room_id": str(ROOM), "message_id": str(ROOM)},
+        p.DeleteMessage(room_id=ROOM, message_id=ROOM),
+    ),
+    (
+        {"type": "add_reaction", "room_id": str(ROOM), "message_id": str(ROOM), "emoji": "🎸"},
+        p.AddReaction(room_id=ROOM, message_id=ROOM, emoji="🎸"),
+    ),
+    (
+        {"type": "remove_reaction", "room_id": str(ROOM), "message_id": str(ROOM), "emoji": "🎸"},
+        p.RemoveReaction(room_id=ROOM, message_id=ROOM, emoji="🎸"),
+    ),
+    (
+        {"type": "pin_message", "room_id": str(ROOM), "message_id": str(ROOM)},
+        p.PinMessage(room_id=ROOM, message_id=ROOM),
+    ),
+    (
+        {"type": "unpin_message", "room_id": str(ROOM), "message_id": str(ROOM)},
+        p.UnpinMessage(room_id=ROOM, message_id=ROOM),
+    ),
+    (
+        {"type": "get_thread", "room_id": str(ROOM), "parent_id": str(ROOM), "after_seq": 3, "limit": 9},
+        p.GetThread(room_id=ROOM, parent_id=ROOM, after_seq=3, limit=9),
+    ),
     ({"type": "mark_read", "room_id": str(ROOM), "seq": 9}, p.MarkRead(room_id=ROOM, seq=9)),
     ({"type": "typing", "room_id": str(ROOM), "is_typing": True}, p.Typing(room_id=ROOM, is_typing=True)),
     (
@@ -234,7 +262,38 @@ KIND_FIELDS: dict[EventKind, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     EventKind.MEMBER_JOINED: ({"role": "member"}, {"role": "member", "user": {"id": str(ROOM), "username": "s"}}),
     EventKind.MEMBER_LEFT: ({"reason": "left"}, {"reason": "left", "user": {"id": str(ROOM), "username": "s"}}),
-    EventKind.ROOM_UPDATED: ({"name": "n"}, {"name": "n"}),
+    EventKind.MESSAGE_EDITED: (
+        {"message_id": str(ROOM)},
+        {"message_id": str(ROOM), "content": None, "edited_at": "2026-01-01T00:00:00.000000Z"},
+    ),
+    EventKind.MESSAGE_DELETED: ({"message_id": str(ROOM)}, {"message_id": str(ROOM)}),
+    EventKind.MESSAGE_PINNED: ({"message_id": str(ROOM)}, {"message_id": str(ROOM)}),
+    EventKind.MESSAGE_UNPINNED: ({"message_id": str(ROOM)}, {"message_id": str(ROOM)}),
+    EventKind.REACTION_ADDED: (
+        {"message_id": str(ROOM), "emoji": "🎸"},
+        {"message_id": str(ROOM), "emoji": "🎸"},
+    ),
+    EventKind.REACTION_REMOVED: (
+        {"message_id": str(ROOM), "emoji": "🎸"},
+        {"message_id": str(ROOM), "emoji": "🎸"},
+    ),
+    EventKind.ROOM_UPDATED: (
+        {
+            "name": "n",
+            "retention_days": 7,
+            "member": {"user_id": str(ROOM), "role": "member", "muted": True, "muted_until": None},
+        },
+        {
+            "name": "n",
+            "retention_days": 7,
+            "member": {
+                "user": {"id": str(ROOM), "username": "s"},
+                "role": "member",
+                "muted": True,
+                "muted_until": None,
+            },
+        },
+    ),
     EventKind.ROOM_DELETED: ({}, {}),
 }
 

@@ -1,13 +1,14 @@
-"""A removal and a later message, decided in one batch."""
+"""A removal between two messages, decided in one batch."""
 
 from datetime import UTC, datetime
 from uuid import UUID
 
 from veza.realtime import commands as c
+from veza.realtime.batch import Sourced
 from veza.realtime.events import Person
 from veza.realtime.partition import partition_of
 from veza.realtime.room import RoomRole, RoomSnapshot, RoomType
-from veza.realtime.shard import ShardCore, Sourced
+from veza.realtime.shard import ShardCore
 
 ROOM = UUID(int=1)
 OWNER, MEMBER = Person(UUID(int=2), "owner"), Person(UUID(int=3), "member")
@@ -17,7 +18,7 @@ def post(ref: int) -> Sourced:
     return "gateway", c.Post(ref, ROOM, UUID(int=100 + ref), OWNER, "hello", epoch=1)
 
 
-def test_the_gateway_is_told_of_the_removal_before_later_messages() -> None:
+def test_the_gateway_is_told_of_the_removal_ahead_of_its_event() -> None:
     core = ShardCore()
     core.grant({partition_of(ROOM): 1})
     queue: list[Sourced] = [
@@ -36,4 +37,4 @@ def test_the_gateway_is_told_of_the_removal_before_later_messages() -> None:
         for line in batch.script["gateway"]
         if isinstance(line.item, c.Events | c.MemberGone)
     ]
-    assert told == [("events", 1, 2), "gone", ("events", 3, 1)]
+    assert told == [("events", 1, 1), "gone", ("events", 2, 2)]

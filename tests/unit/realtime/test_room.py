@@ -19,9 +19,12 @@ from veza.errors import (
     VezaError,
 )
 from veza.realtime import commands as c
+from veza.realtime import known as known_ids
 from veza.realtime import room as rooms
 from veza.realtime.events import EventKind, Person, RoomEvent
-from veza.realtime.room import Known, Room, RoomRole, RoomSnapshot, RoomType, Stored, clean_name, members_of
+from veza.realtime.known import Known, Stored
+from veza.realtime.names import clean_name
+from veza.realtime.room import Room, RoomRole, RoomSnapshot, RoomType, members_of
 
 ROOM = UUID(int=1000)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -187,7 +190,7 @@ class OneRoom(RuleBasedStateMachine):
         command = c.UpdateRoom(1, ROOM, self._next_id(), by, name)
         event = self._give(command, refusal)
         if event is not None:
-            assert event.body == {"name": name.strip()}
+            assert event.body == {"name": name.strip(), "retention_days": None}
             assert self.room.name == name.strip()
         return command
 
@@ -260,7 +263,7 @@ def test_what_needs_a_look_into_the_log() -> None:
 
 def test_memory_is_bounded_and_knows_that_it_is() -> None:
     known = Known(complete=True)
-    for number in range(rooms.REMEMBERED):
+    for number in range(known_ids.REMEMBERED):
         known.remember(Stored(UUID(int=number), number, START), OWNER.id, str(number))
     known.trim()
     assert known.complete
@@ -275,21 +278,21 @@ def test_memory_is_bounded_and_knows_that_it_is() -> None:
 
 def test_typing_is_news_only_when_it_changes() -> None:
     room = make_room()
-    assert room.set_typing(OWNER.id, True, 0.0)
-    assert not room.set_typing(OWNER.id, True, 3.0)
+    assert room.set_typing(OWNER.id, True, 0.0, START)
+    assert not room.set_typing(OWNER.id, True, 3.0, START)
     assert room.expire_typing(rooms.TYPING_S) == []
     assert room.expire_typing(3.0 + rooms.TYPING_S) == [OWNER.id]
-    assert not room.set_typing(OWNER.id, False, 9.0)
-    assert room.set_typing(OWNER.id, True, 9.0)
-    assert room.set_typing(OWNER.id, False, 9.0)
+    assert not room.set_typing(OWNER.id, False, 9.0, START)
+    assert room.set_typing(OWNER.id, True, 9.0, START)
+    assert room.set_typing(OWNER.id, False, 9.0, START)
     with pytest.raises(RoomNotFound):
-        room.set_typing(STRANGER.id, True, 9.0)
+        room.set_typing(STRANGER.id, True, 9.0, START)
 
 
 def test_who_posts_or_leaves_types_no_more() -> None:
     room = make_room()
-    room.set_typing(OWNER.id, True, 0.0)
-    room.set_typing(MEMBER.id, True, 0.0)
+    room.set_typing(OWNER.id, True, 0.0, START)
+    room.set_typing(MEMBER.id, True, 0.0, START)
     room.post(c.Post(1, ROOM, UUID(int=1), OWNER, "hi"), START)
     room.remove_member(c.RemoveMember(1, ROOM, UUID(int=2), MEMBER, MEMBER), START)
     assert room.typing == {}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veza.errors import InvalidArgument
-from veza.realtime.room import NAME_CHARS, clean_name
+from veza.realtime.names import NAME_CHARS, clean_name
 
 
 @pytest.mark.parametrize(

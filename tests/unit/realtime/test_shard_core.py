@@ -9,10 +9,14 @@ import pytest
 
 from veza.errors import Unavailable
 from veza.realtime import commands as c
+from veza.realtime import known
 from veza.realtime import room as rooms
+from veza.realtime.batch import Batch, refusal
 from veza.realtime.events import Person
-from veza.realtime.room import RoomRole, RoomSnapshot, RoomType, Stored
-from veza.realtime.shard import CHATTY_ROOM_MEMBERS, IDLE_ROOM_S, Batch, ShardCore, refusal
+from veza.realtime.known import Stored
+from veza.realtime.room import RoomRole, RoomSnapshot, RoomType
+from veza.realtime.round import CHATTY_ROOM_MEMBERS
+from veza.realtime.shard import IDLE_ROOM_S, ShardCore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ROOM, OTHER_ROOM = UUID(int=256), UUID(int=257)
@@ -56,7 +60,7 @@ def test_events_stand_behind_the_subscription_that_they_follow() -> None:
 
 def test_a_resent_batch_larger_than_memory_is_stored_once() -> None:
     """After a failover a gateway sends again all that waits, perhaps more than a room remembers."""
-    count = rooms.REMEMBERED + 100
+    count = known.REMEMBERED + 100
     core = make_core(head=count)
     queue = [("g", post(number, again=True)) for number in range(1, count + 1)]
     assert len(core.lookups(queue)) == count
@@ -180,13 +184,13 @@ def test_members_and_rooms_that_end_reach_the_gateways() -> None:
     batch = decide(core, removal)
     core.finish(batch, set())
     gone = c.MemberGone(ROOM, MEMBER.id, batch.events[0].seq)
-    assert told(batch)[-1] == gone
+    assert told(batch)[0] == gone  # ahead of the event
     assert gone not in told(decide(core, removal))  # repeated
     addition = c.AddMember(3, ROOM, UUID(int=3 << 64), OWNER, MEMBER)
     decide(core, addition)
     end = decide(core, c.DeleteRoom(4, ROOM, UUID(int=4 << 64), OWNER))
     core.finish(end, set())
-    assert told(end)[-1] == c.MemberGone(ROOM, None, end.events[0].seq)
+    assert told(end)[0] == c.MemberGone(ROOM, None, end.events[0].seq)
     refused = told(decide(core, c.Subscribe(5, ROOM)))[0]
     assert isinstance(refused, c.Refusal)
     assert refused.error == "RoomNotFound"
@@ -232,7 +236,12 @@ def test_presence_goes_through_the_core() -> None:
         c.Attend(not_ours, 1, "busy"),
         c.GetPresence(1, [OWNER.id, MEMBER.id, not_ours]),
     )
-    assert told(batch) == [c.Answer(1, b'["busy","offline","offline"]', 1)]
+    lent, answer = told(batch)
+    assert isinstance(lent, c.AllowanceLent)
+    assert answer == c.Answer(1, b'["busy","offline",null]', 1)
+    # Who asks of somebody else's user finds the owner and asks again.
+    assert told(decide(core, c.GetPresence(4, [not_ours, OWNER.id]))) == [c.NotOwner([(4, 1)])]
+    assert told(decide(core, c.TakeAllowance(5, not_ours))) == [c.NotOwner([(5, 1)])]
     decide(core, c.Subscribe(2, ROOM))
     core.gateway_lost("g", 0.0)
     assert told(decide(core, post(3), gateway="other")) == []

@@ -1,60 +1,27 @@
 """Conversations: rooms of people who write to each other."""
 
-import hashlib
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from veza.errors import (
-    Conflict,
-    InvalidArgument,
-    NotAMember,
-    PermissionDenied,
-    RateLimited,
-    RoomNotFound,
-    Unavailable,
-    UserNotFound,
-)
+from veza.errors import InvalidArgument, UserBlocked, UserNotFound
+from veza.http.api.messages import Message
+from veza.http.api.room_change import COMMAND, VISIBILITY, Changed, change
 from veza.http.context import Context
 from veza.http.envelope import Reply
-from veza.http.idempotency import idempotency_key
-from veza.http.pagination import decode_cursor, encode_cursor
-from veza.http.params import ClientId, CursorPaging, Limit, MessageText, Offset, Paging, RoomName
-from veza.http.room_reads import message
+from veza.http.params import Limit, Offset, Paging, RoomName
 from veza.http.routing import Resource
 from veza.ids import new_id
 from veza.realtime import commands as c
-from veza.realtime import protocol as p
-from veza.realtime.events import Person, wire
+from veza.realtime.events import Person
 from veza.realtime.principal import Role
-from veza.realtime.room import RoomType
+from veza.realtime.room import RETENTION_DAYS, RoomType
 from veza.storage import rooms
 
-resource = Resource("conversations", "Rooms, their members, their messages.")
-
-VISIBILITY = (RoomNotFound, NotAMember)
-COMMAND = (*VISIBILITY, PermissionDenied, Unavailable)
-
-
-class Message(msgspec.Struct, frozen=True):
-    """A stored message. `content` is null once it was deleted."""
-
-    room_id: UUID
-    seq: int
-    id: UUID
-    sender: Person
-    content: str | None
-    parent_id: UUID | None
-    client_msg_id: str | None
-    attachments: list[Any]
-    created_at: str
-    edited_at: str | None
-    deleted_at: str | None
-    reactions: list[Any]
-    pinned: bool
+resource = Resource("conversations", "Rooms of people who write to each other.")
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -65,7 +32,9 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Conversation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A room as the caller sees it. `other` is the second person of a direct one, `presence` theirs."""
+    """A room as the caller sees it. `other` is the second person of a direct one, `presence` theirs. Events before
+    `first_seq` are gone by its retention (null: everything is kept).
+    """
 
     id: UUID
     type: RoomType
@@ -77,6 +46,8 @@ class Conversation(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str
     unread_count: int
     last_message: Message | None
+    first_seq: int
+    retention_days: int | None
     other: Person | None = None
     presence: str | None = None
     members: list[Member] | None = None
@@ -92,48 +63,17 @@ class PublicRooms(msgspec.Struct, frozen=True):
     total: int
 
 
-class History(msgspec.Struct, frozen=True):
-    """Newest first."""
-
-    messages: list[Message]
-    next_cursor: str | None
-    has_more: bool
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """What a durable command stored: `seq` is its place in the room."""
-
-    message_id: UUID
-    seq: int
-    created_at: str
-    duplicate: bool
-
-
-class Changed(msgspec.Struct, frozen=True):
-    """The room's seq after the change."""
-
-    seq: int
-
-
 class NewConversation(msgspec.Struct, frozen=True):
     type: RoomType
     name: RoomName | None = None
     member_ids: Annotated[list[UUID], Meta(max_length=999)] = []
 
 
-class Rename(msgspec.Struct, frozen=True):
-    name: RoomName
+class RoomChange(msgspec.Struct, frozen=True):
+    """What is left out stays. `retention_days`: how long messages are kept, 0 for ever (the owner's to say)."""
 
-
-class NewMember(msgspec.Struct, frozen=True):
-    user_id: UUID
-    role: Literal["member", "moderator"] = "member"
-
-
-class NewMessage(msgspec.Struct, frozen=True):
-    content: MessageText
-    client_msg_id: ClientId | None = None
-    parent_id: UUID | None = None
+    name: RoomName | None = None
+    retention_days: Annotated[int, Meta(ge=0, le=RETENTION_DAYS)] | None = None
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -142,19 +82,16 @@ class Search(msgspec.Struct, frozen=True):
     offset: Offset = 0
 
 
-class HistoryPosition(msgspec.Struct, frozen=True):
-    """Where the next page begins: before this seq."""
-
-    seq: p.Seq
-
-
 @resource.get("/conversations")
 async def list_conversations(ctx: Context, query: Paging) -> Conversations:
     """List your rooms, the most recently active first."""
     found, total = await rooms.conversations(ctx.services.pool, ctx.principal.user_id, query.limit, query.offset)
     others = [room.other.id for room in found if room.other]
     presence = await ctx.services.rooms.reads.presence(others)
-    shown = [_shown(room, presence=presence.get(room.other.id) if room.other else None) for room in found]
+    last = await _last_messages(ctx, found)
+    shown = [
+        _shown(room, last.get(room.id), presence=presence.get(room.other.id) if room.other else None) for room in found
+    ]
     return Conversations(shown, total)
 
 
@@ -167,7 +104,7 @@ async def discover(ctx: Context, query: Search) -> PublicRooms:
     return PublicRooms(found, total)
 
 
-@resource.post("/conversations", status=201, errors=(InvalidArgument, UserNotFound))
+@resource.post("/conversations", status=201, errors=(InvalidArgument, UserNotFound, UserBlocked))
 async def create_conversation(ctx: Context, body: NewConversation) -> Reply[Conversation]:
     """Create a room. A second direct one with the same person answers the first, with 200."""
     room_id, new = await rooms.create(ctx.services.pool, ctx.principal.user_id, body.type, body.name, body.member_ids)
@@ -180,10 +117,14 @@ async def get_conversation(ctx: Context, conversation_id: UUID) -> Conversation:
     return await _with_members(ctx, conversation_id)
 
 
-@resource.put("/conversations/<conversation_id>", errors=COMMAND)
-async def rename(ctx: Context, conversation_id: UUID, body: Rename) -> Conversation:
-    """Rename a room (owner or moderator)."""
-    await _change(ctx, conversation_id, lambda ref, by: c.UpdateRoom(ref, conversation_id, new_id(), by, body.name))
+@resource.put("/conversations/<conversation_id>", errors=(*COMMAND, InvalidArgument))
+async def update(ctx: Context, conversation_id: UUID, body: RoomChange) -> Conversation:
+    """Rename a room (owner or moderator), or say how long it keeps its messages (owner)."""
+    await change(
+        ctx,
+        conversation_id,
+        lambda ref, by: c.UpdateRoom(ref, conversation_id, new_id(), by, body.name, body.retention_days),
+    )
     return await _with_members(ctx, conversation_id)
 
 
@@ -191,90 +132,32 @@ async def rename(ctx: Context, conversation_id: UUID, body: Rename) -> Conversat
 async def delete(ctx: Context, conversation_id: UUID) -> Changed:
     """Delete a room (its owner, or an administrator)."""
     by_admin = ctx.principal.role.includes(Role.ADMIN)
-    return await _change(
+    return await change(
         ctx, conversation_id, lambda ref, by: c.DeleteRoom(ref, conversation_id, new_id(), by, by_admin)
     )
-
-
-@resource.post("/conversations/<conversation_id>/join", errors=(*COMMAND, Conflict))
-async def join(ctx: Context, conversation_id: UUID) -> Changed:
-    """Join a public room."""
-    return await _change(ctx, conversation_id, lambda ref, me: c.AddMember(ref, conversation_id, new_id(), me, me))
-
-
-@resource.post("/conversations/<conversation_id>/leave", errors=(*COMMAND, Conflict))
-async def leave(ctx: Context, conversation_id: UUID) -> Changed:
-    """Leave a room."""
-    return await _change(ctx, conversation_id, lambda ref, me: c.RemoveMember(ref, conversation_id, new_id(), me, me))
-
-
-@resource.post("/conversations/<conversation_id>/members", status=201, errors=(*COMMAND, Conflict, UserNotFound))
-async def add_member(ctx: Context, conversation_id: UUID, body: NewMember) -> Changed:
-    """Add someone (owner or moderator)."""
-    await rooms.require_member(ctx.services.pool, conversation_id, ctx.principal.user_id)
-    user = await rooms.person(ctx.services.pool, body.user_id)
-    return await _change(
-        ctx, conversation_id, lambda ref, by: c.AddMember(ref, conversation_id, new_id(), by, user, body.role)
-    )
-
-
-@resource.delete("/conversations/<conversation_id>/members/<user_id>", errors=(*COMMAND, UserNotFound))
-async def remove_member(ctx: Context, conversation_id: UUID, user_id: UUID) -> Changed:
-    """Remove someone (whoever stands above them in the room)."""
-    await rooms.require_member(ctx.services.pool, conversation_id, ctx.principal.user_id)
-    user = await rooms.person(ctx.services.pool, user_id)
-    return await _change(ctx, conversation_id, lambda ref, by: c.RemoveMember(ref, conversation_id, new_id(), by, user))
-
-
-@resource.get("/conversations/<conversation_id>/history", errors=(*VISIBILITY, InvalidArgument))
-async def history(ctx: Context, conversation_id: UUID, query: CursorPaging) -> History:
-    """Messages of a room, newest first."""
-    before = decode_cursor(query.cursor, HistoryPosition).seq if query.cursor else None
-    page = await ctx.services.rooms.reads.history_page(
-        ctx.principal.user_id, p.GetHistory(room_id=conversation_id, before_seq=before, limit=query.limit)
-    )
-    messages = msgspec.convert(page["messages"], list[Message])
-    more = bool(page["has_more"])
-    cursor = encode_cursor(HistoryPosition(messages[-1].seq)) if more else None
-    return History(messages, cursor, more)
-
-
-@resource.post(
-    "/conversations/<conversation_id>/messages", status=201, errors=(*COMMAND, RateLimited, Conflict), idempotent=True
-)
-async def send_message(ctx: Context, conversation_id: UUID, body: NewMessage) -> Stored:
-    """Send a message. It is stored when this answers; the same `client_msg_id` is stored once."""
-    content = p.clean_content(body.content)
-    client_msg_id = body.client_msg_id
-    if client_msg_id is None and (key := idempotency_key(ctx)) is not None:
-        # Also a retry that comes after the first attempt died half-way finds the message.
-        client_msg_id = f"key-{hashlib.sha256(key.encode()).hexdigest()}"
-    sender = Person(ctx.principal.user_id, ctx.principal.username)
-    ctx.services.rooms.spend_message(sender.id)
-    answer = await ctx.services.rooms.ask(
-        lambda ref: c.Post(ref, conversation_id, new_id(), sender, content, client_msg_id, body.parent_id),
-        conversation_id,
-    )
-    return msgspec.convert(answer, Stored)
-
-
-async def _change(ctx: Context, room_id: UUID, make: Any) -> Changed:
-    """Let the room's shard carry out a command of the caller's."""
-    by = Person(ctx.principal.user_id, ctx.principal.username)
-    answer = await ctx.services.rooms.ask(lambda ref: make(ref, by), room_id)
-    return Changed(answer["seq"])
 
 
 async def _with_members(ctx: Context, room_id: UUID) -> Conversation:
     room = await rooms.conversation(ctx.services.pool, ctx.principal.user_id, room_id)
     page = await ctx.services.rooms.reads.members(ctx.principal.user_id, room_id)
-    return _shown(room, members=msgspec.convert(page["members"], list[Member]))
+    last = await _last_messages(ctx, [room])
+    return _shown(room, last.get(room.id), members=msgspec.convert(page["members"], list[Member]))
+
+
+async def _last_messages(ctx: Context, found: list[rooms.Conversation]) -> dict[UUID, Message]:
+    """Each room's last message, as history shows it."""
+    events = [room.last_message for room in found if room.last_message]
+    shown = await ctx.services.rooms.reads.shown(ctx.principal.user_id, events)
+    return {message.room_id: message for message in msgspec.convert(shown, list[Message])}
 
 
 def _shown(
-    room: rooms.Conversation, *, presence: str | None = None, members: list[Member] | None = None
+    room: rooms.Conversation,
+    last: Message | None,
+    *,
+    presence: str | None = None,
+    members: list[Member] | None = None,
 ) -> Conversation:
-    last = None if room.last_message is None else msgspec.convert(message(wire(room.last_message)), Message)
     return Conversation(
         id=room.id,
         type=RoomType(room.type),
@@ -286,6 +169,8 @@ def _shown(
         role=room.role,
         unread_count=room.unread_count,
         last_message=last,
+        first_seq=room.first_seq,
+        retention_days=room.retention_days,
         other=room.other,
         presence=presence,
         members=members,

@@ -1,0 +1,29 @@
+"""Partitions that this shard took over a while ago, when all who live have said who is online in them."""
+
+from collections.abc import Collection, Iterable
+
+# Gateways repeat their users to a new owner as soon as they hear of it. Who was shown as present before, and is in none
+# of their reports by then, left with a gateway that died together with the shard. Well below the 15 s of a ghost.
+SETTLE_S = 6.0
+
+
+class Takeovers:
+    """`due` gives each partition once."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}
+
+    def note(self, owned_before: Collection[int], owned: Iterable[int], now: float) -> None:
+        """What is owned from now on."""
+        self._since = {p: self._since.get(p, now) for p in owned if p in self._since or p not in owned_before}
+
+    def due(self, now: float) -> list[int]:
+        found = [partition for partition, since in self._since.items() if now - since >= SETTLE_S]
+        for partition in found:
+            del self._since[partition]
+        return found
+
+    def again(self, partitions: Iterable[int], now: float) -> None:
+        """They could not be looked at."""
+        for partition in partitions:
+            self._since.setdefault(partition, now - SETTLE_S)

@@ -1,0 +1,10 @@
+-- Messages of room $1 before seq $3 that match the query $2 (to_tsquery's language), newest first.
+SELECT e.room_id, e.seq, e.id, e.kind, e.client_msg_id, e.body, e.created_at, e.edited_at, e.deleted_at,
+       NULL AS content, e.sender_id, s.username AS sender_name, NULL::uuid AS subject_id, NULL AS subject_name
+FROM room_events e
+LEFT JOIN users s ON s.id = e.sender_id
+WHERE e.room_id = $1 AND e.kind = 'message' AND e.deleted_at IS NULL
+  AND to_tsvector('veza', coalesce(e.body ->> 'content', '')) @@ to_tsquery('veza', $2)
+  AND e.seq < $3
+ORDER BY e.seq DESC
+LIMIT $4
