@@ -1,5 +1,6 @@
 """What a room does not keep goes from its beginning, and the rest says where it begins."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -114,3 +115,51 @@ async def test_who_sets_it(keeping: Keeping) -> None:
     assert await keeping.pool.fetchval("SELECT retention_days FROM rooms WHERE id = $1", keeping.room) == 7
     await keeping.keep(0)
     assert await keeping.pool.fetchval("SELECT retention_days FROM rooms WHERE id = $1", keeping.room) is None
+
+
+async def test_what_is_gone_cannot_be_changed(keeping: Keeping) -> None:
+    await keeping.keep(1)
+    keeping.writer.wall = keeping.now - 9 * DAY
+    [sent] = await keeping.writer.give(lambda ref: c.Post(ref, keeping.room, new_id(), keeping.owner, "words"))
+    message = UUID(sent["message_id"])
+
+    def react(emoji: str) -> Any:
+        return lambda ref: c.React(ref, keeping.room, new_id(), keeping.owner, message, emoji, True)
+
+    await keeping.pool.execute(
+        "UPDATE room_events SET created_at = $1 WHERE room_id = $2", keeping.now - 9 * DAY, keeping.room
+    )
+    assert "seq" in (await keeping.writer.give(react("🎸")))[0]
+    await retention.prune(keeping.pool, keeping.now)
+    assert (await keeping.writer.give(react("🥁")))[0].error == "MessageNotFound"
+    left = "SELECT count(*) FROM message_reactions WHERE message_id = $1"
+    assert await keeping.pool.fetchval(left, message) == 0
+
+
+async def test_pruning_and_writing_do_not_lock_each_other_out(keeping: Keeping) -> None:
+    """Both change the same rows, in orders of their own."""
+    keeping.writer.wall = keeping.now - 9 * DAY
+    sent = await keeping.writer.give(
+        *(lambda ref: c.Post(ref, keeping.room, new_id(), keeping.owner, "words") for _ in range(600))
+    )
+    await keeping.keep(1)
+    messages = [UUID(one["message_id"]) for one in sent]
+
+    async def write() -> None:
+        for start in range(0, 600, 60):
+            await keeping.writer.give(
+                *(
+                    lambda ref, message=message: c.React(
+                        ref, keeping.room, new_id(), keeping.owner, message, "🎸", True
+                    )
+                    for message in reversed(messages[start : start + 60])
+                ),
+                *(
+                    lambda ref, message=message: c.DeleteMessage(ref, keeping.room, new_id(), keeping.owner, message)
+                    for message in reversed(messages[start : start + 60])
+                ),
+            )
+
+    await asyncio.gather(write(), *(retention.prune(keeping.pool, keeping.now) for _ in range(3)))
+    await retention.prune(keeping.pool, keeping.now)
+    assert messages[-1] not in [event.id for event in await room_log.read_after(keeping.pool, keeping.room, 0, 5000)]

@@ -111,10 +111,8 @@ class Hub:
             case e.Answers(items=items):
                 for answer in items:
                     self.links.answered(answer)
-            case e.Tell():
-                self._tell(effect)
-            case e.Say():
-                self._say(effect)
+            case e.Tell() | e.Say() | e.Close():
+                self._write(effect)
             case e.Send(command=command, subject=subject):
                 self.links.send(command, subject)
             case e.Request():
@@ -157,18 +155,19 @@ class Hub:
                 until = now() + SLICE_S
 
     @staticmethod
-    def _say(effect: e.Say[WebSocket]) -> None:
-        if isinstance(effect, e.Refuse):
-            refusals.add(effect.code)
-        effect.socket.send(effect.data)
-
-    @staticmethod
-    def _tell(effect: e.Tell[WebSocket]) -> None:
-        frame, but = effect.frame, effect.but
-        for socket, member in effect.entry.sockets.items():
-            # Transient frames may be dropped, and for a reader that lags they are.
-            if member.user_id != but and socket.lagging_since is None:
-                socket.send(frame)
+    def _write(effect: e.Tell[WebSocket] | e.Say[WebSocket] | e.Close[WebSocket]) -> None:
+        if isinstance(effect, e.Say):
+            if isinstance(effect, e.Refuse):
+                refusals.add(effect.code)
+            effect.socket.send(effect.data)
+        elif isinstance(effect, e.Close):
+            effect.socket.close(CloseCode.GOING_AWAY, "come back for what you missed")
+        else:
+            frame, but = effect.frame, effect.but
+            for socket, member in effect.entry.sockets.items():
+                # Transient frames may be dropped, and for a reader that lags they are.
+                if member.user_id != but and socket.lagging_since is None:
+                    socket.send(frame)
 
     async def _read_log(self, read: e.ReadLog) -> None:
         page = None

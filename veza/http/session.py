@@ -118,7 +118,7 @@ class Session:
             self.fail(command.id, error)
             self._count_refusal(now)
 
-    def _hold(self, message: p.SendMessage, user_id: UUID) -> None:
+    def _hold(self, message: p.SendMessage | p.EditMessage, user_id: UUID) -> None:
         """Its user's allowance is elsewhere: it waits, and all that comes later waits behind it."""
         self.held, self.held_bytes = deque([message]), 0
         self.unanswered += 1
@@ -315,23 +315,33 @@ class Session:
         room_id, parent_id, attachments = command.room_id, command.parent_id, command.attachments or []
         content = p.clean_content(command.content)
         client_msg_id = p.clean_client_msg_id(command.client_msg_id)
-        wait = self.sockets.limits.take(sender.id)
-        if wait is None:
-            self._hold(command, sender.id)
+        if not self._may_write(command, sender.id):
             return
-        if wait:
-            raise RateLimited("You are writing too fast.", wait)
         self._forward(
             command.id,
             room_id,
             lambda ref: c.Post(ref, room_id, new_id(), sender, content, client_msg_id, parent_id, attachments),
         )
 
+    def _may_write(self, command: p.SendMessage | p.EditMessage, user_id: UUID) -> bool:
+        """Spend of the user's allowance; False when the command must wait for it. Raises RateLimited."""
+        wait = self.sockets.limits.take(user_id)
+        if wait is None:
+            self._hold(command, user_id)
+            return False
+        if wait:
+            raise RateLimited("You are writing too fast.", wait)
+        return True
+
     def _change_message(self, command: MessageChange) -> None:
         by, room_id, message_id = self._user(), command.room_id, command.message_id
+        if not isinstance(command, p.EditMessage):
+            self.sockets.spend_change(by.id)
         match command:
             case p.EditMessage(content=content):
                 content = p.clean_content(content)
+                if not self._may_write(command, by.id):
+                    return
                 self._forward(
                     command.id, room_id, lambda ref: c.EditMessage(ref, room_id, new_id(), by, message_id, content)
                 )

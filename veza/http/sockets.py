@@ -17,7 +17,7 @@ from veza.http.auth import Authenticator
 from veza.http.dispatch import credential
 from veza.http.hub import Hub
 from veza.http.joining import Joining, Pages
-from veza.http.limits import MessageLimits
+from veza.http.limits import MessageLimits, UserBuckets
 from veza.http.request import Request
 from veza.http.responses import error_response
 from veza.http.room_reads import RoomReads
@@ -31,6 +31,9 @@ from veza.realtime.principal import Principal
 from veza.storage.control_log import ControlEvent, ControlKind
 
 SWEEP_S = 1.0
+# Of reactions, pins and deletions by a user on this gateway: more than a person does, less than fills a room's log.
+CHANGES_PER_MINUTE = 120
+CHANGE_BURST = 60
 # A drain tells its sockets to come back over this long, so that they do not come all at once.
 DRAIN_SPREAD_S = 3.0
 DRAIN_BATCH = 200
@@ -46,6 +49,7 @@ class Sockets:
         self.tasks = tasks
         self.authenticator = authenticator
         self.limits = MessageLimits(settings.chat_messages_per_minute, settings.chat_message_burst, hub)
+        self._changes = UserBuckets(CHANGES_PER_MINUTE, CHANGE_BURST)
         self.joining = Joining(hub, Pages(pool, tasks), tasks)
         self.history = reads.history_page
         self.members = reads.members
@@ -65,6 +69,12 @@ class Sockets:
 
     def wall(self) -> datetime:
         return datetime.now(UTC)
+
+    def spend_change(self, user_id: UUID) -> None:
+        """A reaction, a pin or a deletion. Raises RateLimited: each is stored and shown to the whole room."""
+        wait = self._changes.take(user_id, self._now())
+        if wait:
+            raise RateLimited("You are changing too much at once.", wait)
 
     # -- beginning -------------------------------------------------------------------------------------------
 

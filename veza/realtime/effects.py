@@ -88,6 +88,15 @@ class Refuse(Say[S]):
         self.code = code
 
 
+class Close(Generic[S]):
+    """The socket must go and may come back at once."""
+
+    __slots__ = ("socket",)
+
+    def __init__(self, socket: S) -> None:
+        self.socket = socket
+
+
 class Entered(Generic[S]):
     """The socket is in this room from now on: when it closes, it must leave it."""
 
@@ -162,6 +171,7 @@ Effect = (
     Write[Any]
     | Tell[Any]
     | Say[Any]
+    | Close[Any]
     | Entered[Any]
     | Send
     | Request

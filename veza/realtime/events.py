@@ -54,13 +54,13 @@ class RoomEvent(msgspec.Struct, frozen=True):
     """`sender` did it. `body` holds what the kind needs, as JSON values, and is stored as it is:
 
     message: content, parent_id, attachments (a list of `{id, name, mime_type, size_bytes}`), mentions (user ids);
-    message_edited: message_id, mentions; message_deleted, message_pinned and message_unpinned: message_id;
+    message_edited, message_deleted, message_pinned and message_unpinned: message_id;
     reaction_added and reaction_removed: message_id, emoji; member_joined: user_id, role; member_left: user_id, reason
     (left, removed, kicked or banned); room_updated: name, retention_days, and `member`
     `{user_id, role, muted, muted_until}` when one of them changed; room_deleted: nothing.
 
-    `content` of a message_edited is shown but not stored with the event: the message's own row has it, and only there.
-    `edited_at` and `deleted_at` are the message's, known when it is read from the log.
+    `content` and `mentions` of a message_edited are shown but not stored with the event: the message's own row has
+    them, and only that. `edited_at` and `deleted_at` are the message's, known when it is read from the log.
     """
 
     room_id: UUID
@@ -74,6 +74,7 @@ class RoomEvent(msgspec.Struct, frozen=True):
     subject: Person | None = None  # the member that member_joined, member_left and room_updated tell of
     effects: Effects | None = None
     content: str | None = None
+    mentions: list[str] = []
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
 
@@ -102,9 +103,10 @@ def wire(event: RoomEvent) -> dict[str, Any]:
                 shown["deleted_at"] = timestamp(event.deleted_at)
         case EventKind.MESSAGE_EDITED:
             shown["message_id"] = body.get("message_id")
-            shown["content"] = event.content if event.effects is None else event.effects.content
-            if "mentions" in body:
-                shown["mentions"] = body["mentions"]
+            said = event if event.effects is None else event.effects
+            shown["content"] = said.content
+            if said.mentions:
+                shown["mentions"] = said.mentions
             shown["edited_at"] = timestamp(event.created_at)
         case EventKind.MESSAGE_DELETED | EventKind.MESSAGE_PINNED | EventKind.MESSAGE_UNPINNED:
             shown["message_id"] = body.get("message_id")

@@ -71,16 +71,12 @@ class RoomFeed:
         """The room has ended, and nobody says at which seq: whatever the log still has is wanted."""
         self._want((self.last_seq or 0) + 1)
 
-    def skip(self, seq: int) -> None:
-        """Events up to `seq` are not in the log any more: the order goes on behind them."""
-        if self.last_seq is not None:
-            self.last_seq = max(self.last_seq, seq)
-
-    @property
-    def end(self) -> int:
-        """The last event that is known of, passed on or not."""
-        held = self._held_from + len(self._held) - 1 if self._held else 0
-        return max(self.last_seq or 0, self.wanted or 0, held)
+    def skip(self, seq: int) -> bool:
+        """Events up to `seq` are gone from the log: the order goes on behind them. True when they were lacking."""
+        if self.last_seq is None or seq <= self.last_seq:
+            return False
+        self.last_seq = seq
+        return True
 
     def stop(self) -> None:
         """The log has no more."""

@@ -35,7 +35,6 @@ class RoomEntry(Generic[S]):
         "refused",
         "removals",
         "sockets",
-        "unsure",
         "waiting",
     )
 
@@ -50,7 +49,6 @@ class RoomEntry(Generic[S]):
         # Who goes when the event of this seq has been passed on; None is everybody.
         self.removals: list[tuple[int, UUID | None]] = []
         self.catching_up = False
-        self.unsure = False  # events were skipped that may have told of removals
         self.ended = False  # the room is no more, though the log may have what was not passed on
         self.asking = False  # a subscription is on its way, or will be tried again
         self.again = False  # its answer may be out of date when it comes

@@ -18,6 +18,7 @@ from veza.realtime import commands as c
 from veza.realtime import protocol
 from veza.realtime.effects import (
     Answers,
+    Close,
     Effect,
     Later,
     LogPage,
@@ -301,8 +302,6 @@ class Following(Generic[S]):
                 self._out.append(Later(most / 2, most, partial(self._read_again, entry, fruitless + 1)))
         else:
             entry.catching_up = False
-            if entry.unsure:
-                self._check_members(entry)
             waiting, entry.waiting = entry.waiting, {}
             for join, seq in waiting.items():
                 yield from join.resume(seq)
@@ -315,10 +314,7 @@ class Following(Generic[S]):
         feed, events = entry.feed, page.events
         if page.first_seq is not None:
             entry.first_seq = page.first_seq
-            # What retention has removed will never come: the order goes on with what is kept.
-            before = feed.last_seq
-            feed.skip(min(page.first_seq, events[0].seq if events else page.first_seq) - 1)
-            entry.unsure = entry.unsure or feed.last_seq != before
+            self._skip(entry, min(page.first_seq, events[0].seq if events else page.first_seq) - 1)
         if entry.ended and events:
             feed.want_rest()
         for event in events:
@@ -332,31 +328,16 @@ class Following(Generic[S]):
             feed.stop()
             self._remove(entry, None, _FOREVER)
 
-    def _check_members(self, entry: RoomEntry[S]) -> None:
-        """Nobody can tell any more who was removed by events that are gone: ask who may still be here."""
-        entry.unsure = False
-        members = (*entry.sockets.values(), *(joiner.member for joiner in entry.joiners.values()))
-        for user_id in dict.fromkeys(member.user_id for member in members):
-            self._check_member(entry, user_id)
-
-    def _check_member(self, entry: RoomEntry[S], user_id: UUID) -> None:
-        then = partial(self._member_checked, entry, user_id)
-        self._out.append(Request(lambda ref: c.Join(ref, entry.id, user_id), entry.id, then))
-
-    def _check_member_again(self, entry: RoomEntry[S], user_id: UUID) -> list[Effect]:
-        if self.followed(entry):
-            self._check_member(entry, user_id)
-        return self.take()
-
-    def _member_checked(self, entry: RoomEntry[S], user_id: UUID, answer: ShardReply) -> list[Effect]:
-        if not isinstance(answer, VezaError) or not self.followed(entry):
-            return []
-        if answer.code in ("room_not_found", "not_a_member"):
-            # What came ahead of this answer is passed on first.
-            self._member_gone(entry, user_id, entry.feed.end)
-        else:
-            self._out.append(Later(RETRY_S, LONGEST_RETRY_S, partial(self._check_member_again, entry, user_id)))
-        return self.take()
+    def _skip(self, entry: RoomEntry[S], seq: int) -> None:
+        """Retention has removed events up to `seq` that were not passed on. Who is in the room would see a gap, and
+        nobody can tell any more who was removed in it: they come back, and are told where the log begins.
+        """
+        if entry.feed.skip(seq):
+            sockets = [*entry.sockets, *entry.joiners]
+            entry.sockets.clear()
+            entry.joiners.clear()
+            self._out.extend(Close(socket) for socket in sockets)
+            self.release(entry)
 
 
 def _removal(event: RoomEvent) -> tuple[int, UUID | None] | None:

@@ -44,11 +44,11 @@ class Attachment(msgspec.Struct):
 
 
 class Wants(msgspec.Struct):
-    """What must be read before a batch can be decided: pairs of a message and the user whose reactions count, usernames
+    """What must be read before a batch can be decided: messages of rooms with the user whose reactions count, usernames
     in lower case, attachments, direct rooms whose blocks changed, and rooms that seem to have too many pins.
     """
 
-    messages: set[tuple[UUID, UUID]]
+    messages: set[tuple[UUID, UUID, UUID]]  # room, message, user
     names: set[str]
     attachments: set[UUID]
     blocks: set[UUID]

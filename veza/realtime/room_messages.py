@@ -1,7 +1,6 @@
 """What members do to messages that are stored already: edit, delete, react, pin. Rules of a `Room`."""
 
 from datetime import datetime
-from typing import Any
 
 from veza.errors import Conflict, MessageNotFound, PermissionDenied, RoomNotFound
 from veza.realtime import commands as c
@@ -22,16 +21,13 @@ def edit(room: Room, command: c.EditMessage, now: datetime, supplies: Supplies) 
     if now - message.created_at > EDIT_WINDOW:
         raise PermissionDenied("A message can be edited for 15 minutes.")
     content = clean_content(command.content)
-    body: dict[str, Any] = {"message_id": str(message.id)}
     mentions = [str(user_id) for user_id in mentioned(content, supplies.names, room.members, command.by.id)]
-    if mentions:
-        body["mentions"] = mentions
     return room.append(
         EventKind.MESSAGE_EDITED,
         command.id,
         command.by,
         now,
-        body,
+        {"message_id": str(message.id)},
         effects=Effects(content=content, mentions=mentions),
     )
 

@@ -148,12 +148,15 @@ class ShardCore:
                 case c.BlocksChanged():
                     wants.blocks.add(command.room_id)
             if isinstance(command, c.MessageCommand) and (room := self.rooms.get(command.room_id)):
+                if room.retention_days is not None:
+                    # It may be gone since.
+                    room.messages.pop(command.message_id, None)
                 message = room.messages.get(command.message_id)
                 if isinstance(command, c.Pin) and room.pins >= PINS:
                     # Retention may have taken some away.
                     wants.pins.add(room.id)
                 if message is None or (isinstance(command, c.React) and command.by.id not in message.reactions):
-                    wants.messages.add((command.message_id, command.by.id))
+                    wants.messages.add((room.id, command.message_id, command.by.id))
         return wants
 
     def supply(self, supplies: Supplies) -> None:

@@ -85,9 +85,9 @@ async def read_wanted(connection: Connection, wants: Wants) -> Supplies:
     return supplies
 
 
-async def _find(connection: Connection, wanted: Iterable[tuple[UUID, UUID]]) -> list[MessageState]:
-    pairs = list(wanted)
-    rows = await connection.fetch(sql("find_messages"), [m for m, _ in pairs], [u for _, u in pairs])
+async def _find(connection: Connection, wanted: Iterable[tuple[UUID, UUID, UUID]]) -> list[MessageState]:
+    room_ids, message_ids, user_ids = zip(*wanted, strict=True)
+    rows = await connection.fetch(sql("find_messages"), room_ids, message_ids, user_ids)
     return [
         MessageState(
             room_id=row["room_id"],

@@ -5,8 +5,8 @@ from typing import Any
 
 from veza.storage.database import sql
 
-# Small enough that a batch holds its locks for milliseconds.
-BATCH = 1000
+# Commits of the room's partition wait for a batch, so it is over in milliseconds.
+BATCH = 200
 
 
 async def prune(pool: Any, now: datetime) -> int:

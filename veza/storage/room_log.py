@@ -107,18 +107,19 @@ async def find_stored(
     connection: Connection, candidates: Iterable[c.DurableCommand]
 ) -> list[tuple[UUID, UUID, str | None, Stored]]:
     """Rows `(room, sender, client_msg_id, stored)` for what is in the log of these commands and of their parents."""
-    ids: list[UUID] = []
+    ids: list[tuple[UUID, UUID]] = []  # of a room
     posts: list[tuple[UUID, UUID, str]] = []
     for command in candidates:
         if command.again:
-            ids.append(command.id)
+            ids.append((command.room_id, command.id))
         if isinstance(command, c.Post) and command.parent_id is not None:
-            ids.append(command.parent_id)
+            ids.append((command.room_id, command.parent_id))
         if isinstance(command, c.Post) and command.client_msg_id is not None:
             posts.append((command.room_id, command.sender.id, command.client_msg_id))
     rows = await connection.fetch(
         sql("find_stored"),
-        ids,
+        [room_id for room_id, _ in ids],
+        [found_id for _, found_id in ids],
         [room_id for room_id, _, _ in posts],
         [sender_id for _, sender_id, _ in posts],
         [client_msg_id for _, _, client_msg_id in posts],
@@ -154,6 +155,8 @@ async def read_before(
 
 def event_of(row: Any) -> RoomEvent:
     created_at: datetime = row["created_at"]
+    # Of an edited message: what it says now.
+    present = row["present"] or {}
     return RoomEvent(
         room_id=row["room_id"],
         seq=row["seq"],
@@ -164,7 +167,8 @@ def event_of(row: Any) -> RoomEvent:
         body=row["body"],
         client_msg_id=row["client_msg_id"],
         subject=_person(row["subject_id"], row["subject_name"]) if row["subject_id"] else None,
-        content=row["content"],
+        content=present.get("content"),
+        mentions=present.get("mentions", []),
         edited_at=row["edited_at"],
         deleted_at=row["deleted_at"],
     )

@@ -23,8 +23,9 @@ WITH own AS (
     FROM e JOIN stored USING (id)
 ), joined AS (
     INSERT INTO room_members (room_id, user_id, role, last_read_seq, joined_at)
-    SELECT room_id, user_id, body ->> 'role', seq, created_at
-    FROM s WHERE kind = 'member_joined'
+    SELECT s.room_id, s.user_id, s.body ->> 'role', s.seq, s.created_at
+    FROM s JOIN users u ON u.id = s.user_id
+    WHERE s.kind = 'member_joined'
 ), gone AS (
     DELETE FROM room_members m USING s
     WHERE s.kind = 'member_left' AND m.room_id = s.room_id AND m.user_id = s.user_id
@@ -41,7 +42,7 @@ WITH own AS (
 ), edited AS (
     UPDATE room_events m
     SET body = (m.body - 'mentions') || jsonb_build_object('content', s.effects ->> 'content') ||
-            CASE WHEN s.body ? 'mentions' THEN jsonb_build_object('mentions', s.body -> 'mentions') ELSE '{}' END,
+            CASE WHEN s.effects ? 'mentions' THEN jsonb_build_object('mentions', s.effects -> 'mentions') ELSE '{}' END,
         edited_at = s.created_at
     FROM s WHERE s.kind = 'message_edited' AND m.id = s.message_id AND m.room_id = s.room_id
 ), deleted AS (
@@ -57,7 +58,11 @@ WITH own AS (
     WHERE s.kind IN ('message_pinned', 'message_unpinned') AND m.id = s.message_id AND m.room_id = s.room_id
 ), reacted AS (
     INSERT INTO message_reactions (room_id, message_id, user_id, emoji, created_at)
-    SELECT room_id, message_id, sender_id, body ->> 'emoji', created_at FROM s WHERE kind = 'reaction_added'
+    SELECT s.room_id, s.message_id, s.sender_id, s.body ->> 'emoji', s.created_at
+    FROM s
+    JOIN room_events m ON m.id = s.message_id AND m.room_id = s.room_id
+    JOIN users u ON u.id = s.sender_id
+    WHERE s.kind = 'reaction_added'
     ON CONFLICT DO NOTHING
 ), taken_back AS (
     DELETE FROM message_reactions r USING s

@@ -1,7 +1,10 @@
 -- Delete the oldest events of room $1 that were stored before $2, at most $3, and raise the room's lower bound. Only from
 -- the beginning of the log, so that what is left has no gap. Returns how many those were.
-WITH room AS (
-    SELECT id, first_seq FROM rooms WHERE id = $1 FOR UPDATE SKIP LOCKED
+-- The partition's row comes first, so that no commit is under way: it takes rows of the room in another order.
+WITH fence AS MATERIALIZED (
+    SELECT partition FROM partition_owner WHERE partition = get_byte(uuid_send($1::uuid), 15) FOR UPDATE
+), room AS (
+    SELECT r.id, r.first_seq FROM fence, rooms r WHERE r.id = $1 FOR NO KEY UPDATE OF r SKIP LOCKED
 ), oldest AS (
     SELECT e.seq, e.id, e.created_at
     FROM room JOIN room_events e ON e.room_id = room.id AND e.seq >= room.first_seq

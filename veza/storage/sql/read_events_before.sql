@@ -2,7 +2,7 @@
 SELECT e.room_id, e.seq, e.id, e.kind, e.client_msg_id, e.body, e.created_at,
        e.edited_at, e.deleted_at,
        CASE WHEN e.kind = 'message_edited' THEN
-           (SELECT m.body ->> 'content' FROM room_events m WHERE m.id = (e.body ->> 'message_id')::uuid) END AS content,
+           (SELECT m.body FROM room_events m WHERE m.id = (e.body ->> 'message_id')::uuid) END AS present,
        e.sender_id, s.username AS sender_name, u.id AS subject_id, u.username AS subject_name
 FROM room_events e
 LEFT JOIN users s ON s.id = e.sender_id
