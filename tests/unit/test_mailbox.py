@@ -1,11 +1,12 @@
 """Queues between actors, and the tasks that serve them: order, bounds, and no task that dies unseen."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 
 import pytest
 
-from veza.actors.mailbox import Mailbox, Outbox
+from veza.actors.mailbox import FairMailbox, Mailbox, Outbox
 from veza.actors.tasks import Life, TaskSet
 
 
@@ -63,6 +64,69 @@ class TestMailbox:
         await turns()
         mailbox.put_back([1])
         assert await taking == [1]
+
+    async def test_nothing_at_all_needs_no_room(self) -> None:
+        mailbox: Mailbox[int] = Mailbox(1)
+        await mailbox.put([1])
+        async with asyncio.timeout(5):
+            assert await mailbox.put([]) == []
+
+
+def fair(limit: int) -> FairMailbox[str]:
+    """Of words with the same first letter at most three wait."""
+    return FairMailbox(limit, key=lambda word: word[0], key_limit=3)
+
+
+class TestFairMailbox:
+    async def test_of_one_key_only_so_many_wait(self) -> None:
+        mailbox = fair(100)
+        assert await mailbox.put(["a1", "a2", "a3", "a4", "b1"]) == ["a4"]
+        assert await mailbox.put(["a5"]) == ["a5"]
+        assert await mailbox.take(2) == ["a1", "b1"]
+        assert await mailbox.put(["a6", "a7"]) == ["a7"]
+        mailbox.put_back(["a1"])
+        assert await mailbox.take(100) == ["a1", "a2", "a3", "a6"]
+        assert await mailbox.put(["a8", "a9", "a10"]) == []
+
+    async def test_what_waits_for_room_is_counted_when_it_is_in(self) -> None:
+        mailbox = fair(2)
+        await mailbox.put(["a1", "b1"])
+        putting = [asyncio.ensure_future(mailbox.put(["c1", "c2"])) for _ in range(2)]
+        await turns()
+        # Empty for a moment, before they are in.
+        assert await mailbox.take(100) == ["a1", "b1"]
+        assert await putting[0] == []
+        assert await mailbox.take(1) == ["c1"]
+        assert await putting[1] == []
+        assert await mailbox.take(1) == ["c2"]
+        assert await mailbox.take(1) == ["c1"]
+        assert await mailbox.put(["c3", "c4", "c5"]) == ["c5"]
+
+    async def test_what_was_given_up_before_it_was_in_does_not_count(self) -> None:
+        mailbox = fair(2)
+        await mailbox.put(["a1", "a2"])
+        putting = asyncio.ensure_future(mailbox.put(["b1", "b2", "b3"]))
+        await turns()
+        putting.cancel()
+        await asyncio.gather(putting, return_exceptions=True)
+        assert await mailbox.take(1) == ["a1"]
+        assert await mailbox.put(["b1", "b2", "b3"]) == []
+
+    async def test_it_remembers_no_more_keys_than_wait(self) -> None:
+        living: weakref.WeakSet[Key] = weakref.WeakSet()
+        mailbox: FairMailbox[Key] = FairMailbox(100, key=lambda key: key, key_limit=3)
+        await mailbox.put([Key()])
+        for _ in range(1000):
+            key = Key()
+            living.add(key)
+            await mailbox.put([key])
+            del key
+            await mailbox.take(1)
+        assert len(living) <= len(mailbox)
+
+
+class Key:
+    """Something to be told apart from others of its kind."""
 
 
 class Peer:

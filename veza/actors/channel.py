@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -29,6 +30,14 @@ DONE, FAILED = b"\x01", b"\x00"
 # A stranger who says nothing is not waited for.
 KEY_PATIENCE_S = 5.0
 CONNECT_S = 2.0
+# A peer that acknowledges nothing, or lets nothing in, for so long is cut off: a cable that is cut sends no word of it.
+SILENCE_S = 10
+# An idle connection is asked this often whether the peer is still there.
+PROBE_S = 3
+# Batches of a connection that wait for the handler; then it is not read any more.
+QUEUED_BATCHES = 4
+# Unsent, of batches whose callers gave up waiting; then the connection is given up.
+UNSENT_BYTES = MOST_BYTES
 
 Handler = Callable[[bytes], Awaitable[object]]
 
@@ -102,6 +111,14 @@ class Inlet:
                 serving.answer(DONE)
 
 
+def _watch(sock: Any) -> None:
+    """Have the kernel end this connection, with an error, when the peer is out of reach or takes nothing."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE_S * 1000))
+
+
 class _Framed(asyncio.Protocol):
     """Takes bytes apart into frames; `took` says how many bytes of the buffer it used, 0 for none yet."""
 
@@ -112,6 +129,7 @@ class _Framed(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        _watch(transport.get_extra_info("socket"))
 
     def connection_lost(self, _: Exception | None) -> None:
         self.lost.set()
@@ -147,6 +165,7 @@ class _Serving(_Framed):
         self._key = key
         self._batches: deque[bytes] = deque()
         self._more = asyncio.Event()
+        self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -158,6 +177,12 @@ class _Serving(_Framed):
         # Whoever waits finds nothing more.
         self.admitted.set()
         self._more.set()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if len(self._batches) > QUEUED_BATCHES and not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
 
     def _take(self, buffer: bytearray) -> int:
         if not self.admitted.is_set():
@@ -187,6 +212,9 @@ class _Serving(_Framed):
         while not self._batches and not self.lost.is_set():
             self._more.clear()
             await self._more.wait()
+        if self._paused and len(self._batches) <= QUEUED_BATCHES and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
         return self._batches.popleft() if self._batches else None
 
     def answer(self, byte: bytes) -> None:
@@ -219,33 +247,48 @@ class _Calling(_Framed):
                 future.set_exception(HandlerFailed())
         return 1
 
+    @property
+    def usable(self) -> bool:
+        return not self.transport.is_closing()
+
     async def call(self, batch: bytes) -> None:
-        if self.lost.is_set():
+        if self.usable and self.transport.get_write_buffer_size() > UNSENT_BYTES:
+            log.warning("connection given up", extra={"reason": "too much is unsent"})
+            self.transport.abort()
+        if not self.usable:
             raise Disconnected
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self.transport.writelines((len(batch).to_bytes(LENGTH_BYTES), batch))
         await future
 
+    async def closed(self) -> None:
+        # What is unsent is not waited for: a peer that does not read would never let go.
+        self.transport.abort()
+        await self.lost.wait()
+
 
 class Channel:
-    """Sends batches to one actor; connects when it is first used, and again after a loss."""
+    """Sends batches to one actor; connects when it is first used, and again after a loss, until it is closed."""
 
     def __init__(self, find: Callable[[], Awaitable[Endpoint]]) -> None:
         self._find = find
         self._calling: _Calling | None = None
         self._connecting = asyncio.Lock()
+        self._closed = False
 
     async def call(self, batch: bytes) -> None:
         """Returns when the other side has taken it. Raises Disconnected, HandlerFailed, and what `find` raises."""
         calling = self._calling
-        if calling is None or calling.lost.is_set():
+        if calling is None or not calling.usable:
             calling = await self._connect()
         await calling.call(batch)
 
     async def _connect(self) -> _Calling:
         async with self._connecting:
-            if self._calling is not None and not self._calling.lost.is_set():
+            if self._closed:
+                raise Disconnected
+            if self._calling is not None and self._calling.usable:
                 return self._calling
             endpoint = await self._find()
             loop = asyncio.get_running_loop()
@@ -254,11 +297,16 @@ class Channel:
                     _, calling = await loop.create_connection(_Calling, endpoint.host, endpoint.port)
             except (OSError, TimeoutError) as error:
                 raise Disconnected from error
+            if self._closed:
+                await calling.closed()
+                raise Disconnected
             calling.transport.write(endpoint.key)
             self._calling = calling
             return calling
 
     async def close(self) -> None:
+        """For good. Calls in progress end with Disconnected; what is unsent is dropped."""
+        self._closed = True
         calling, self._calling = self._calling, None
         if calling is not None:
             await calling.closed()

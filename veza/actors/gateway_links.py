@@ -15,6 +15,18 @@ from veza.realtime.batch import Line
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
+# A drain waits so long for what is still to be delivered.
+FLUSH_S = 1.0
+
+# The gateway reads them from the log after a `Lagged`; transient ones are of no use by then.
+_RECOVERED = (c.Events, c.Transient)
+# For nothing where a `Lagged` waits already.
+_MOOT = (*_RECOVERED, c.Lagged)
+# Not kept beyond the limit. Presence that was missed is told by `get_members`, notifications by REST.
+_DROPPED = (*_RECOVERED, c.PresenceChanged, c.UserFrame)
+# Not kept beyond twice the limit: the gateway gives up waiting for them. The rest is small, and nothing of it is for a
+# gateway whose lease has ended.
+_REPLIES = (c.Answer, c.Refusal, c.Subscribed, c.NotOwner)
 
 
 class _Link:
@@ -27,7 +39,7 @@ class GatewayLinks:
     """Deliveries to each gateway, in order. `on_gone` is told of a gateway that died.
 
     A gateway that is behind, or was out of reach, gets `Lagged` in place of its events and reads them from the log.
-    Answers are never dropped.
+    Of answers twice as many bytes may wait; no gateway waits long enough for those that come after.
     """
 
     def __init__(
@@ -81,21 +93,36 @@ class GatewayLinks:
         outboxes = [link.outbox for link in self._links.values()]
         return sum(outbox.bytes for outbox in outboxes), sum(outbox.calling for outbox in outboxes)
 
-    async def flushed(self) -> None:
-        await asyncio.gather(*(link.outbox.flushed() for link in self._links.values()))
+    async def flushed(self, seconds: float = FLUSH_S) -> None:
+        """Wait until everything put so far was delivered, but no longer than this for who cannot be reached."""
+        waits = [asyncio.ensure_future(link.outbox.flushed()) for link in self._links.values()]
+        if not waits:
+            return
+        try:
+            _, late = await asyncio.wait(waits, timeout=seconds)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if late:
+            log.warning("not all was delivered", extra={"gateways": len(late)})
 
     def _put(self, gateway: str, item: c.Delivery) -> None:
-        droppable = isinstance(item, c.Events | c.Transient)
-        if droppable and gateway in self._behind:
+        if gateway in self._behind and isinstance(item, _MOOT):
             return
-        if not self._links[gateway].outbox.put(item, always=not droppable):
+        outbox = self._links[gateway].outbox
+        if outbox.put(item):
+            return
+        given_up = isinstance(item, _REPLIES) and outbox.bytes >= 2 * outbox.limit
+        if not given_up and not isinstance(item, _DROPPED):
+            outbox.put(item, always=True)
+        elif gateway not in self._behind:
             log.warning("gateway lags", extra={"gateway": gateway})
             metrics.GATEWAY_LAGGED.inc()
             self._cut_back(gateway)
 
     def _cut_back(self, gateway: str) -> None:
         outbox = self._links[gateway].outbox
-        outbox.drop(lambda item: isinstance(item, c.Events | c.Transient | c.Lagged))
+        outbox.drop(lambda item: isinstance(item, _MOOT))
         outbox.put(c.Lagged(), always=True)
         self._behind.add(gateway)
 
@@ -116,7 +143,7 @@ class GatewayLinks:
                 self._call_seconds.observe(time.monotonic() - began)
             except ActorUnreachable:
                 # Events are read from the log after the Lagged to come; an answer that comes twice is dropped.
-                outbox.put_back([item for item in items if not isinstance(item, c.Events | c.Transient | c.Lagged)])
+                outbox.put_back([item for item in items if not isinstance(item, _MOOT)])
                 raise
 
         outbox: Outbox[c.Delivery] = Outbox(send, weigh=_weight)
@@ -148,6 +175,13 @@ class GatewayLinks:
 
 
 def _weight(item: c.Delivery) -> int:
+    """About its bytes, rather more than less."""
     if isinstance(item, c.Events):
         return sum(map(len, item.frames)) + 64
+    if isinstance(item, c.Answer):
+        return len(item.data) + 64
+    if isinstance(item, (c.Transient, c.UserFrame)):
+        return len(item.frame) + 64
+    if isinstance(item, c.PresenceChanged):
+        return 18 * len(item.room_ids) + 64
     return 128

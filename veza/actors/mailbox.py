@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Generic, TypeVar
 
 from veza.realtime.fairness import take_fairly
@@ -24,14 +24,21 @@ class Mailbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    async def put(self, items: Iterable[T]) -> list[T]:
-        """Returns what is not taken, which is nothing here."""
+    async def put(self, items: Collection[T]) -> list[T]:
+        """Returns what is not taken. Nothing at all needs no room."""
+        if not items:
+            return []
         while len(self._items) >= self._limit:
             self._emptied.clear()
             await self._emptied.wait()
-        self._items.extend(items)
-        self._filled.set()
-        return []
+        accepted, refused = self._admit(items)
+        if accepted:
+            self._items.extend(accepted)
+            self._filled.set()
+        return refused
+
+    def _admit(self, items: Collection[T]) -> tuple[Collection[T], list[T]]:
+        return items, []
 
     def put_back(self, items: list[T]) -> None:
         """To the front: taken, but to be handled in the next round."""
@@ -64,8 +71,8 @@ class FairMailbox(Mailbox[T]):
         self._key_limit = key_limit
         self._counts: Counter[Hashable] = Counter()
 
-    async def put(self, items: Iterable[T]) -> list[T]:
-        """Returns what is not taken: one more of a key that has `key_limit` waiting."""
+    def _admit(self, items: Collection[T]) -> tuple[Collection[T], list[T]]:
+        """One more of a key that has `key_limit` waiting is refused."""
         accepted: list[T] = []
         refused: list[T] = []
         for item in items:
@@ -75,8 +82,7 @@ class FairMailbox(Mailbox[T]):
                 accepted.append(item)
             else:
                 refused.append(item)
-        await super().put(accepted)
-        return refused
+        return accepted, refused
 
     def put_back(self, items: list[T]) -> None:
         self._counts.update(map(self._key, items))
@@ -84,11 +90,18 @@ class FairMailbox(Mailbox[T]):
 
     def _next(self, at_most: int) -> list[T]:
         taken, self._items = take_fairly(self._items, self._key, at_most)
-        self._counts.subtract(map(self._key, taken))
-        if not self._items:
-            # Nothing waits: forget the keys as well.
+        if self._items:
+            for item in taken:
+                self._uncount(self._key(item))
+        else:
             self._counts.clear()
         return taken
+
+    def _uncount(self, key: Hashable) -> None:
+        """A key is remembered while something of it waits."""
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]
 
 
 class Outbox(Generic[T]):
@@ -108,7 +121,7 @@ class Outbox(Generic[T]):
     ) -> None:
         self._send = send
         self._weigh = weigh
-        self._limit = limit
+        self.limit = limit
         self._call_bytes = call_bytes
         self._items: list[tuple[int, T]] = []
         self._wake = asyncio.Event()
@@ -122,7 +135,7 @@ class Outbox(Generic[T]):
 
     def put(self, item: T, *, always: bool = False) -> bool:
         weight = self._weigh(item)
-        if self.bytes + weight > self._limit and not always:
+        if self.bytes + weight > self.limit and not always:
             return False
         self.bytes += weight
         self._items.append((weight, item))

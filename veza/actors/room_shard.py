@@ -142,25 +142,23 @@ class RoomShard:
             "rooms": len(self._core.rooms),
             "queued": len(self._mailbox),
             "committed": self._committed,
-            "storing": self._writer is not None,
+            "storing": self._connected(),
             "rates": self._rates(),
             "lag_ms": self._pulse.lag_ms,
         }
 
     def _rates(self) -> dict[int, float]:
         found = {p: rate for p, rate in self._load.rates(self._now()).items() if p in self._core.epochs}
-        for partition in self._core.epochs:
-            metrics.PARTITION_RATE.labels(str(partition)).set(found.get(partition, 0.0))
+        self._meter.show_rates({partition: found.get(partition, 0.0) for partition in self._core.epochs})
         return found
 
     def _sample(self) -> None:
-        connections = sum(connection is not None for connection in (self._writer, self._reader))
         held = Held(
             epochs=self._core.epochs,
             rooms=len(self._core.rooms),
             queued=len(self._mailbox),
-            connections=connections,
-            storing=self._writer is not None and self._unsettled is None,
+            connections=sum(connection is not None for connection in (self._writer, self._reader)),
+            storing=self._connected() and self._unsettled is None,
             outbox=self._links.depth(),
         )
         self._meter.sample(held, self._now())
@@ -278,9 +276,13 @@ class RoomShard:
             self._writer.terminate()
             self._writer = None
 
+    def _connected(self) -> bool:
+        # One that is lost while nothing is said over it has closed without a word.
+        return self._writer is not None and not self._writer.is_closed()
+
     async def _ready_to_store(self) -> bool:
         """Whether there is a connection and no commit of unknown outcome; tries to mend either."""
-        if self._writer is None:
+        if not self._connected():
             if self._now() < self._connect_at:
                 return False
             try:
@@ -320,8 +322,7 @@ class RoomShard:
     def _round_without_store(self, queue: list[Sourced]) -> None:
         answers, rest = self._core.refuse(queue, _away())
         self._links.dispatch(answers.script)
-        batch = self._core.decide(rest, datetime.now(UTC), self._now())
-        self._links.dispatch(batch.script)
+        self._links.dispatch(self._core.decide(rest, datetime.now(UTC), self._now()).script)
 
     # -- the tick --------------------------------------------------------------------------------------------
 
@@ -337,7 +338,7 @@ class RoomShard:
                 await self._tell_presence(changes)
             if due := self._takeovers.due(self._now()):
                 await self._say_goodbye(due)
-            if self._unsettled is not None or self._writer is None:
+            if self._unsettled is not None or not self._connected():
                 await self._recover()
             elif self._now() > self._sleep_at:
                 self._sleep_at = self._now() + SLEEP_EVERY_S

@@ -82,6 +82,12 @@ class ShardMeter:
                 metrics.PARTITION_EPOCH.labels(str(partition), self._name).set(epoch)
         self._shown = dict(epochs)
 
+    @staticmethod
+    def show_rates(rates: Mapping[int, float]) -> None:
+        """Commands a second, of each partition that is owned."""
+        for partition, rate in rates.items():
+            metrics.PARTITION_RATE.labels(str(partition)).set(rate)
+
     # -- each round ------------------------------------------------------------------------------------------
 
     def loaded(self, rooms: int, seconds: float) -> None:

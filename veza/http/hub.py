@@ -180,6 +180,9 @@ class Hub:
             page = e.LogPage(events, first_seq)
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             log.warning("catch-up waits", extra={"reason": type(error).__name__})
+        except Exception:
+            # A bug or a row that cannot be: the room tries again, for nobody else would.
+            log.exception("catch-up failed")
         await self._do_in_turn(read.then(page))
 
     # -- rooms and users -------------------------------------------------------------------------------------

@@ -41,18 +41,30 @@ class MessageLimits:
         return self._borrower.take(user_id, self._now())
 
     def wait(self, user_id: UUID, resume: Callable[[], None]) -> None:
-        """`resume` is called once, within a second or so: then `take` has an answer."""
+        """`resume` is called once, within a second or so. `take` has an answer then, but perhaps not for long."""
         if self._borrower.wait(user_id, resume, self._now()):
             self._ask(user_id)
 
     async def spend(self, user_id: UUID) -> None:
         """A message of this user that comes by REST. Raises RateLimited."""
-        while (seconds := self.take(user_id)) is None:
-            resumed = asyncio.Event()
-            self.wait(user_id, resumed.set)
-            await resumed.wait()
+        seconds = self.take(user_id)
+        if seconds is None:
+            seconds = await self._taken(user_id)
         if seconds:
             raise RateLimited("You are writing too fast.", seconds)
+
+    def _taken(self, user_id: UUID) -> "asyncio.Future[float | None]":
+        """What `take` says, once it has an answer."""
+        taken: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+
+        def resume() -> None:
+            # Taken at once: the delivery that lends may also call back, and an allowance that goes from gateway to
+            # gateway before anybody has spent of it would go round for ever. Whoever has left spends nothing.
+            if not taken.done():
+                taken.set_result(self.take(user_id))
+
+        self.wait(user_id, resume)
+        return taken
 
     def left(self, user_id: UUID) -> None:
         """A socket of this user closed."""

@@ -25,6 +25,11 @@ PATIENCE_S = 10.0
 ASK_AGAIN_S = 0.05
 MAP_TIMEOUT_S = 1.0
 SWEEP_S = 0.5
+# A shard that answered none of so many beats in a row is linked to anew. One may be late because this process was.
+MISSED_BEATS = 3
+
+# On the wire, with the two bytes that say what it is.
+UUID_WEIGHT = 18
 
 AnswerHandler = Callable[[c.Answer | c.Subscribed | VezaError], None]
 
@@ -104,36 +109,48 @@ class ShardLinks:
         outbox: Outbox[c.ShardCommand] = Outbox(send, weigh=_weight)
         task = self._tasks.start(self._run(ref, outbox, send), f"outbox {shard}")
         self._outboxes[shard] = outbox, task
-        self._tasks.start(self._beat(ref, outbox), f"beat {shard}")
         return outbox, task
-
-    async def _beat(self, ref: ShardRef, outbox: Outbox[c.ShardCommand]) -> None:
-        """Be heard by the shard, also when there is nothing to say, or what is said takes long."""
-        nothing = c.encode(c.CommandBatch(self._name, []))
-        while self._outboxes.get(ref.name, (None, None))[0] is outbox:
-            try:
-                async with asyncio.timeout(BEAT_S):
-                    await ref.submit(nothing)
-            except (ActorGone, ActorUnreachable, CallFailed, TimeoutError) as error:
-                # What follows from it is for the outbox and the Supervisor to find out.
-                log.warning("shard does not hear", extra={"shard": ref.name, "reason": type(error).__name__})
-            await asyncio.sleep(BEAT_S)
 
     async def _run(
         self, ref: ShardRef, outbox: Outbox[c.ShardCommand], send: Callable[[list[c.ShardCommand]], Awaitable[None]]
     ) -> None:
+        # Over a connection of their own, so that no batch holds them up.
+        beats = ShardRef(ref.name)
         try:
-            # An empty batch introduces this gateway.
-            await send([])
-            await outbox.run()
-        except (ActorGone, ActorUnreachable, CallFailed) as error:
+            async with asyncio.TaskGroup() as together:
+                together.create_task(self._beat(beats), name=f"beat {ref.name}")
+                # An empty batch introduces this gateway.
+                await send([])
+                await outbox.run()
+        except* (ActorGone, ActorUnreachable, CallFailed) as errors:
             # What was in flight may be lost in any case; all that waits for an answer is sent again.
-            log.warning("shard not reached", extra={"shard": ref.name, "reason": type(error).__name__})
-            self._outboxes.pop(ref.name, None)
-            self.router.shard_lost(ref.name)
-            self._ask_for_map()
+            reasons = ", ".join(type(error).__name__ for error in errors.exceptions)
+            log.warning("shard not reached", extra={"shard": ref.name, "reason": reasons})
+            if self._outboxes.get(ref.name, (None, None))[0] is outbox:
+                del self._outboxes[ref.name]
+                self.router.shard_lost(ref.name)
+                self._ask_for_map()
         finally:
-            await ref.close()
+            await asyncio.gather(ref.close(), beats.close())
+
+    async def _beat(self, ref: ShardRef) -> None:
+        """Be heard by the shard, also when there is nothing to say, or what is said takes long. Raises ActorUnreachable
+        when it stays silent.
+        """
+        nothing = c.encode(c.CommandBatch(self._name, []))
+        clock = asyncio.get_running_loop().time
+        missed = 0
+        while missed < MISSED_BEATS:
+            due = clock() + BEAT_S
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    await ref.submit(nothing)
+                missed = 0
+            except (ActorGone, ActorUnreachable, CallFailed, TimeoutError) as error:
+                missed += 1
+                log.warning("shard does not hear", extra={"shard": ref.name, "reason": type(error).__name__})
+            await asyncio.sleep(due - clock())
+        raise ActorUnreachable(ref.name)
 
     # -- in --------------------------------------------------------------------------------------------------
 
@@ -205,4 +222,16 @@ def error_of(refusal: c.Refusal) -> VezaError:
 
 
 def _weight(command: c.ShardCommand) -> int:
-    return len(command.content) + 200 if isinstance(command, c.Post) else 150
+    """About its bytes, rather more than less."""
+    if isinstance(command, c.Post):
+        return _content_weight(command.content) + UUID_WEIGHT * len(command.attachments) + 300
+    if isinstance(command, c.EditMessage):
+        return _content_weight(command.content) + 250
+    if isinstance(command, c.GetPresence):
+        return UUID_WEIGHT * len(command.user_ids) + 150
+    return 150
+
+
+def _content_weight(content: str) -> int:
+    # Known without a look at the characters; others than ASCII take up to four bytes each.
+    return len(content) if content.isascii() else 4 * len(content)

@@ -325,12 +325,14 @@ class Borrower(Generic[W]):
         for user_id, wish in list(self._wishes.items()):
             if wish.share is None and now - wish.since >= PATIENCE_S:
                 wish.share = self._limits.share(now)
+            going: list[W] = []
             if wish.share is not None:
-                resumed += wish.waiting
-                wish.waiting = []
+                going, wish.waiting = wish.waiting, going
+                resumed += going
             if wish.asking:
                 continue
-            if wish.share is not None and wish.share.full(now) and now - wish.since > PATIENCE_S:
+            # Those who go on now are about to spend of the share.
+            if wish.share is not None and wish.share.full(now) and not going:
                 del self._wishes[user_id]
             else:
                 wish.asking = True

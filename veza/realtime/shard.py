@@ -220,12 +220,14 @@ class ShardCore:
         return batch
 
     def refuse(self, queue: Iterable[Sourced], error: VezaError) -> tuple[Batch, list[Sourced]]:
-        """The store is away: refuse what needs it, as a batch of answers; returns what can go on without it."""
+        """The store is away: refuse what needs it, as a batch of answers; returns what can go on without it, of which
+        `decide` defers nothing.
+        """
         batch = Batch()
         rest: list[Sourced] = []
         for gateway, command in queue:
             if (
-                isinstance(command, c.DurableCommand | c.MarkRead | c.BlocksChanged)
+                isinstance(command, c.DurableCommand | c.MarkRead | c.BlocksChanged | c.Settle)
                 or (isinstance(command, c.Typing) and command.room_id not in self.rooms)
                 or (isinstance(command, c.Join | c.Subscribe) and not self._settled(command.room_id))
             ):

@@ -38,7 +38,7 @@ class Log:
         row = {"room_id": ROOM, "seq": len(self.rows) + 1, "id": new_id(), "kind": kind, "body": body}
         who = {"sender_id": ADA.id, "sender_name": ADA.username, "subject_id": None, "subject_name": None}
         times = {"created_at": datetime.now(UTC), "edited_at": None, "deleted_at": None}
-        self.rows.append({**row, **who, **times, "client_msg_id": None, "content": None})
+        self.rows.append({**row, **who, **times, "client_msg_id": None, "present": None})
 
     async def fetch(self, _query: str, _room: UUID, seq: int, limit: int, _messages: bool) -> list[dict[str, Any]]:
         self.reads += 1

@@ -2,12 +2,13 @@
 
 import asyncpg
 import pytest
-from gateway_parts import ADA, ROOM, message_frame, parts, until
+from gateway_parts import ADA, ROOM, Receiver, message_frame, parts, until, web_socket
 
-from veza.errors import NotAMember, RoomNotFound, Unavailable
+from veza.errors import RoomNotFound, Unavailable
 from veza.http import joining
 from veza.realtime import commands as c
 from veza.realtime import joins, protocol
+from veza.realtime import protocol as p
 from veza.realtime.rate_limit import backoff
 
 
@@ -17,6 +18,16 @@ async def test_catching_up_survives_an_error_of_the_database() -> None:
         made.log.failures.append(asyncpg.InsufficientPrivilegeError("permission denied"))
         for number in range(3):
             made.log.add(content=str(number))
+        await made.deliver(c.Events(ROOM, 3, [message_frame(3)]))
+        await until(lambda: made.seqs() == [1, 2, 3])
+
+
+async def test_catching_up_survives_a_row_that_cannot_be_read() -> None:
+    async with parts() as made:
+        await made.enter()
+        for number in range(3):
+            made.log.add(content=str(number))
+        made.log.failures.append(KeyError("present"))
         await made.deliver(c.Events(ROOM, 3, [message_frame(3)]))
         await until(lambda: made.seqs() == [1, 2, 3])
 
@@ -198,29 +209,28 @@ async def test_refused_subscriptions_are_retried_by_one_at_a_time() -> None:
 # -- retention -------------------------------------------------------------------------------------------------
 
 
-async def test_catching_up_goes_on_where_the_log_begins() -> None:
+async def test_whoever_lacks_what_the_log_has_not_kept_must_come_back() -> None:
     async with parts() as made:
         await made.enter()
         for number in range(8):
             made.log.add(content=str(number))
         made.log.first_seq = 6
         await made.deliver(c.Events(ROOM, 8, [message_frame(8)]))
-        await until(lambda: made.seqs() == [6, 7, 8])
-
-
-async def test_whoever_may_have_been_removed_by_what_is_gone_is_asked_for() -> None:
-    async with parts() as made:
-        await made.enter()
-        for number in range(8):
-            made.log.add(content=str(number))
-        made.log.first_seq = 6
-        asked = len(made.links.sent)
-        await made.deliver(c.Events(ROOM, 8, [message_frame(8)]))
-        await until(lambda: made.seqs() == [6, 7, 8])
-        await until(lambda: len(made.links.sent) > asked)
-        assert made.links.sent[-1] == c.Join(len(made.links.handlers), ROOM, ADA.id)
-        made.links.handlers[-1](NotAMember())
+        await until(lambda: made.session.socket.closing)
+        assert made.seqs() == []
         assert ROOM not in made.hub.rooms
+
+
+async def test_catching_up_goes_on_where_the_log_begins() -> None:
+    async with parts() as made, web_socket(Receiver()) as (other, _):
+        await made.enter()
+        for number in range(8):
+            made.log.add(content=str(number))
+        made.log.first_seq = 6
+        made.hub.do(made.joining._joins.join(other, p.JoinRoom(id="other", room_id=ROOM), ADA.id))
+        await made.deliver(c.Subscribed(len(made.links.handlers), ROOM, 7), c.Events(ROOM, 8, [message_frame(8)]))
+        await until(lambda: made.session.socket.closing and other in made.hub.rooms[ROOM].sockets)
+        assert made.hub.rooms[ROOM].feed.last_seq == 8
 
 
 @pytest.mark.parametrize(

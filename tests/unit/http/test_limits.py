@@ -62,6 +62,31 @@ async def test_a_post_waits_for_the_allowance_and_spends_it() -> None:
         assert [type(outcome) for outcome in outcomes] == [type(None), type(None), RateLimited]
 
 
+async def test_a_post_spends_of_an_allowance_that_is_called_back_at_once() -> None:
+    """Two gateways that want it at the same time are lent it in turns, each with the recall for the other."""
+    async with limited() as (made, limits):
+        spending = [asyncio.create_task(limits.spend(ADA.id)) for _ in range(3)]
+        await until(lambda: kinds(made) == ["TakeAllowance"])
+        await made.deliver(
+            c.AllowanceLent(ADA.id, GRANT, 7.0), c.Answer(1, b"{}"), c.RecallAllowance(ADA.id, GRANT, own=True)
+        )
+        await asyncio.gather(*spending)
+        assert kinds(made) == ["TakeAllowance", "ReturnAllowance"]
+        back = made.links.sent[-1]
+        assert isinstance(back, c.ReturnAllowance)
+        assert back.tokens == pytest.approx(4.0, abs=0.5)
+
+
+async def test_who_left_while_waiting_spends_nothing() -> None:
+    async with limited() as (made, limits):
+        spending = asyncio.create_task(limits.spend(ADA.id))
+        await until(lambda: kinds(made) == ["TakeAllowance"])
+        spending.cancel()
+        await asyncio.gather(spending, return_exceptions=True)
+        await lend(made, 1.0)
+        await limits.spend(ADA.id)
+
+
 async def test_it_is_given_back_when_it_is_recalled() -> None:
     async with limited() as (made, limits):
         await lend(made, 7.0)

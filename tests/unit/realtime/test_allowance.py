@@ -44,6 +44,7 @@ class Gateway:
     def resume(self, messages: list[int]) -> None:
         for message in messages:
             self.write(message, self.world.author[message])
+            assert message in self.world.outcome, "sent back to wait"
 
     def ask(self, user: UUID) -> None:
         self.world.ref += 1
@@ -441,6 +442,17 @@ def test_nobody_waits_longer_than_the_patience_and_a_share_is_small() -> None:
     flow(world)
     world.write("g1", USERS[0])
     assert world.outcome[5] == 0.0
+
+
+@pytest.mark.parametrize("later", [0.0, 0.1])
+def test_who_goes_on_with_a_share_has_it_though_the_ask_was_refused(later: float) -> None:
+    world = World()
+    gateway = world.gateways["g1"]
+    world.write("g1", USERS[0])
+    gateway.borrower.refused(USERS[0])
+    world.now += PATIENCE_S + later
+    gateway.sweep()
+    assert world.outcome == {0: 0.0}
 
 
 def test_a_recall_that_is_not_answered_is_repeated() -> None:

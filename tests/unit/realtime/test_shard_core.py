@@ -1,11 +1,14 @@
 """The core of a shard, step by step: what the stories of `test_shard` meet rarely or cannot tell apart."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from veza.errors import Unavailable
 from veza.realtime import commands as c
@@ -99,13 +102,55 @@ def test_without_a_store_what_needs_it_is_refused() -> None:
         ("g", c.MarkRead(2, ROOM, OWNER.id, 0)),
         ("g", c.Typing(3, unknown, OWNER.id, is_typing=True)),
         ("g", c.Join(4, unknown, OWNER.id)),
+        ("g", c.Settle(5, unknown)),
+        # What was said before may be refused or of unknown outcome, so it is not settled in any room.
+        ("g", c.Settle(6, ROOM)),
         ("g", c.Unsubscribe(ROOM)),
-        ("g", c.GetPresence(6, [OWNER.id])),
+        ("g", c.GetPresence(7, [OWNER.id])),
         ("g", c.Attend(OWNER.id, 1, "online")),
     ]
     answers, rest = core.refuse(queue, Unavailable())
-    assert [item.ref for item in told(answers) if isinstance(item, c.Refusal)] == [1, 2, 3, 4]
-    assert rest == queue[4:]
+    assert [item.ref for item in told(answers) if isinstance(item, c.Refusal)] == [1, 2, 3, 4, 5, 6]
+    assert rest == queue[6:]
+
+
+# A room in memory, one whose newest message is not stored for sure, one that is not in memory, one of another shard.
+SOME_ROOMS = st.sampled_from([OTHER_ROOM, ROOM, UUID(int=512), UUID(int=3)])
+SOME_COMMANDS: list[Callable[[int, UUID], c.ShardCommand]] = [
+    post,
+    lambda ref, room: c.EditMessage(ref, room, UUID(int=ref), OWNER, UUID(int=1 << 64), "again", epoch=1),
+    lambda ref, room: c.UpdateRoom(ref, room, UUID(int=ref), OWNER, f"name {ref}", epoch=1),
+    lambda ref, room: c.MarkRead(ref, room, OWNER.id, 0, epoch=1),
+    lambda ref, room: c.Typing(ref, room, OWNER.id, is_typing=True, epoch=1),
+    lambda ref, room: c.Join(ref, room, OWNER.id, epoch=1),
+    lambda ref, room: c.Subscribe(ref, room, epoch=1),
+    lambda ref, room: c.Settle(ref, room, epoch=1),
+    lambda ref, room: c.BlocksChanged(ref, room, epoch=1),
+    lambda ref, _: c.GetPresence(ref, [OWNER.id], epoch=1),
+    lambda ref, _: c.TakeAllowance(ref, OWNER.id, epoch=1),
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(SOME_COMMANDS), SOME_ROOMS), max_size=20), st.booleans())
+def test_without_a_store_everybody_is_answered_at_once(
+    made: list[tuple[Callable[[int, UUID], c.ShardCommand], UUID]], moved: bool
+) -> None:
+    """Nothing waits for a round with a store, for there may be none for long; and nothing is to be committed."""
+    core = make_core()
+    queue = [("g", make(ref, room)) for ref, (make, room) in enumerate(made, start=2)]
+    core.missing(queue)
+    decide(core, post(1))  # its commit has an unknown outcome
+    if moved:
+        # While rooms were read, in vain.
+        core.grant({0: 2, 1: 2})
+        queue = [("g", msgspec.structs.replace(command, epoch=2)) for _, command in queue]
+    answers, rest = core.refuse(queue, Unavailable())
+    batch = core.decide(rest, NOW, 0.0)
+    assert (batch.deferred, batch.events, batch.reads) == ([], [], {})
+    answered: list[int] = []
+    for item in (*told(answers), *told(batch)):
+        answered += [ref for ref, _ in item.refs] if isinstance(item, c.NotOwner) else [getattr(item, "ref", 0)]
+    assert sorted(filter(None, answered)) == list(range(2, len(made) + 2))
 
 
 def test_a_partition_that_came_back_is_read_again() -> None:
