@@ -40,6 +40,7 @@ class Case(NamedTuple):
 
     body: dict[str, Any] | None = None
     allowed: bool = False
+    query: str = ""
 
 
 # Every route with an id in its path.
@@ -57,6 +58,16 @@ STRANGERS: dict[str, Case] = {
     "DELETE /conversations/<conversation_id>/members/<user_id>": Case(),
     "GET /conversations/<conversation_id>/history": Case(),
     "POST /conversations/<conversation_id>/messages": Case({"content": "let me in"}),
+    "GET /conversations/<conversation_id>/search": Case(query="?q=between"),
+    "GET /conversations/<conversation_id>/pins": Case(),
+    "PUT /conversations/<conversation_id>/members/<user_id>": Case({"role": "moderator"}),
+    "POST /conversations/<conversation_id>/sanctions": Case({"user_id": "{member}", "action": "ban"}),
+    "GET /conversations/<conversation_id>/sanctions": Case(),
+    "DELETE /conversations/<conversation_id>/sanctions/<user_id>/<action>": Case(),
+    "POST /conversations/<conversation_id>/attachments": Case(),
+    "GET /conversations/<conversation_id>/attachments/<attachment_id>": Case(),
+    "POST /users/<user_id>/block": Case(allowed=True),
+    "DELETE /users/<user_id>/block": Case(allowed=True),
 }
 
 
@@ -69,7 +80,12 @@ class Property(NamedTuple):
 
     @property
     def ids(self) -> dict[str, str]:
-        return {"user_id": self.member.id, "conversation_id": self.room_id}
+        return {
+            "user_id": self.member.id,
+            "conversation_id": self.room_id,
+            "attachment_id": str(uuid.uuid4()),
+            "action": "mute",
+        }
 
     async def state(self) -> dict[str, Any]:
         """Everything a stranger could have changed."""
@@ -92,7 +108,7 @@ def path_of(key: str, ids: dict[str, str]) -> str:
     path = KEYS[key].path.lstrip("/")
     for name in KEYS[key].segments:
         path = path.replace(f"<{name}>", ids[name])
-    return path
+    return path + (STRANGERS[key].query if key in STRANGERS else "")
 
 
 def unknown(key: str, value: Callable[[], str] = lambda: str(uuid.uuid4())) -> str:
@@ -181,7 +197,9 @@ async def call(system: Running, key: str, headers: dict[str, str]) -> httpx.Resp
 async def test_a_stranger_gets_nothing_and_changes_nothing(belongings: Property, eve: Person, key: str) -> None:
     case = STRANGERS[key]
     before = await belongings.state()
-    answer = await eve.ask(KEYS[key].method, path_of(key, belongings.ids), json=filled(case.body, eve))
+    answer = await eve.ask(
+        KEYS[key].method, path_of(key, belongings.ids), json=filled(case.body, eve, belongings.member)
+    )
     if case.allowed:
         assert belongings.member.email not in answer.text
     else:
@@ -193,15 +211,16 @@ async def test_a_stranger_gets_nothing_and_changes_nothing(belongings: Property,
     assert await belongings.state() == before
 
 
-def filled(body: dict[str, Any] | None, stranger: Person) -> dict[str, Any] | None:
-    return body and {name: stranger.id if value == "{stranger}" else value for name, value in body.items()}
+def filled(body: dict[str, Any] | None, stranger: Person, member: Person) -> dict[str, Any] | None:
+    people = {"{stranger}": stranger.id, "{member}": member.id}
+    return body and {name: people.get(value, value) for name, value in body.items()}
 
 
 @pytest.mark.parametrize("key", STRANGERS)
 async def test_what_is_not_there_is_404(people: People, ada: Person, key: str) -> None:
     route = KEYS[key]
     caller = await people.administrator() if route.auth is Auth.ADMIN else ada
-    body = filled(STRANGERS[key].body, ada)
+    body = filled(STRANGERS[key].body, ada, ada)
     refused(await caller.ask(route.method, unknown(key), json=body), 404)
     for no_id in ("1", "x", "..%2f..", "' OR 1=1", "00000000-0000-0000-0000-00000000000g"):
         refused(await caller.ask(route.method, unknown(key, lambda no_id=no_id: no_id), json=body), 404)  # type: ignore[misc]
@@ -210,11 +229,11 @@ async def test_what_is_not_there_is_404(people: People, ada: Person, key: str) -
 async def test_an_outsider_of_a_public_room(ada: Person, eve: Person) -> None:
     room_id = await ada.room(kind="public", name="Open")
     await ada.post(room_id, "for members")
-    ids = {"user_id": ada.id, "conversation_id": room_id}
+    ids = {"user_id": ada.id, "conversation_id": room_id, "attachment_id": str(uuid.uuid4()), "action": "mute"}
     for key, case in STRANGERS.items():
         if "<conversation_id>" not in key or key.endswith("/join"):
             continue
-        answer = await eve.ask(KEYS[key].method, path_of(key, ids), json=filled(case.body, eve))
+        answer = await eve.ask(KEYS[key].method, path_of(key, ids), json=filled(case.body, eve, ada))
         refused(answer, 403, "not_a_member")
         assert "for members" not in answer.text
 
