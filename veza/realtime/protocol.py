@@ -244,7 +244,7 @@ def clean_client_msg_id(given: str | None) -> str | None:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with `Z` and microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def json(value: object) -> bytes:
