@@ -103,7 +103,7 @@ async def test_two_people_talk(system: Running) -> None:
 
 
 async def test_a_cut_connection_resumes_where_it_stood(system: Running) -> None:
-    async with Relay(system) as relay, somebody(system) as ada, somebody(system, relay.url) as bob:
+    async with Relay(system.port) as relay, somebody(system) as ada, somebody(system, relay.url) as bob:
         made = await ada.conversations.create("group", "Cut", [(await bob.me()).id])
         async with bob.connect() as chat:
             connections = chat.events()

@@ -6,6 +6,7 @@ to process: a frame is four bytes of length (big-endian) and the batch, its answ
 Ray: the key is random and given only by the actor's own `endpoint`.
 """
 
+import abc
 import asyncio
 import hmac
 import logging
@@ -119,7 +120,7 @@ def _watch(sock: Any) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE_S * 1000))
 
 
-class _Framed(asyncio.Protocol):
+class _Framed(asyncio.Protocol, abc.ABC):
     """Takes bytes apart into frames; `took` says how many bytes of the buffer it used, 0 for none yet."""
 
     def __init__(self) -> None:
@@ -139,8 +140,8 @@ class _Framed(asyncio.Protocol):
         while used := self._take(self._buffer):
             del self._buffer[:used]
 
-    def _take(self, buffer: bytearray) -> int:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _take(self, buffer: bytearray) -> int: ...
 
     def refuse(self, reason: str) -> int:
         """Close on a peer that breaks the rules. For `_take`, which uses nothing of the buffer then."""

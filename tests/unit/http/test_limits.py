@@ -119,7 +119,9 @@ async def test_of_who_is_here_they_stay_and_a_new_owner_is_told() -> None:
     async with limited() as (made, limits):
         made.hub.arrive(made.session.socket, ADA.id)
         await lend(made, 10.0)
-        await asyncio.sleep(0.6)  # two sweeps
+        # What each sweep asks.
+        assert list(limits._borrower.spare(lambda user_id: user_id in made.hub.users, 10**9)) == []
+        assert list(limits.holders()) == [ADA.id]
         assert kinds(made) == ["Attend"]
         made.hub._moved(set(range(256)))
         report = made.links.sent[-1]
