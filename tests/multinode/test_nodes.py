@@ -42,8 +42,13 @@ async def watchers(fleet: Fleet, crowd: People) -> AsyncIterator[Watchers]:
             socket = await stack.enter_async_context(await people[-1].connect())
             found.of[fleet.node_of(socket)].append((people[-1], socket))
         room = await people[0].room(*people[1:])
-        sockets = [socket for held in found.of.values() for _, socket in held]
-        await asyncio.gather(*(socket.call("join_room", room_id=room) for socket in sockets))
+        (_, witness), *others = [pair for held in found.of.values() for pair in held]
+        await witness.call("join_room", room_id=room)
+        await asyncio.gather(*(socket.call("join_room", room_id=room) for _, socket in others))
+        # Whoever nobody was told of leaves no ghost.
+        for person, socket in others:
+            await socket.call("set_presence", status="busy")
+            await witness.event("presence", user_id=person.id, status="busy")
         yield found
 
 

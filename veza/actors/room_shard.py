@@ -7,18 +7,17 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
-from veza import metrics
 from veza.actors.channel import Endpoint, Inlet
 from veza.actors.gateway_links import GatewayLinks
 from veza.actors.mailbox import FairMailbox
 from veza.actors.notifier import Notifier
+from veza.actors.presence_news import PresenceNews
 from veza.actors.pulse import Pulse
 from veza.actors.refs import inlet_host
 from veza.actors.shard_meter import Held, ShardMeter, Times
@@ -31,12 +30,10 @@ from veza.realtime.allowance import Limits
 from veza.realtime.batch import Batch, Sourced
 from veza.realtime.load import LoadMeter, subject_of
 from veza.realtime.partition import partition_of
-from veza.realtime.presence import OFFLINE, Leases
-from veza.realtime.round import CHATTY_ROOM_MEMBERS
+from veza.realtime.presence import Leases
 from veza.realtime.sanctions import Policy
 from veza.realtime.shard import ShardCore
-from veza.realtime.takeover import Takeovers
-from veza.storage import messages, partitions, presence, room_log
+from veza.storage import messages, partitions, room_log
 from veza.storage.database import UNREACHABLE, open_connection
 
 log = logging.getLogger(__name__)
@@ -52,8 +49,6 @@ RECONNECT_S = 0.25
 # A database that hangs holds up even what needs none of it, so it is given up sooner than elsewhere.
 STATEMENT_S = 3.0
 SLEEP_EVERY_S = 30.0
-# Changes of presence told at once; thousands at a time would hold up what people wrote.
-PRESENCE_A_TICK = 500
 FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
@@ -75,12 +70,10 @@ class RoomShard:
             MAILBOX_COMMANDS, key=lambda sourced: subject_of(sourced[1]), key_limit=SUBJECT_COMMANDS
         )
         self._writer: Any = None  # the connection of the writer, None while PostgreSQL is away
-        self._reader: Any = None  # the connection of the tick
         self._unsettled: Batch | None = None
         self._unsettled_since = 0.0
         self._given_up: dict[int, int] = {}  # partitions taken away and not given back since
         self._load = LoadMeter()
-        self._takeovers = Takeovers()
         self._connect_at = 0.0  # no attempt to connect before this
         self._sleep_at = 0.0
         self._busy = asyncio.Lock()
@@ -88,6 +81,7 @@ class RoomShard:
         self._tasks = TaskSet(name, self._life.fail)
         self._inlet = Inlet(self.submit, self._tasks)
         self._links = GatewayLinks(name, self._tasks, self._forget_gateway)
+        self._news = PresenceNews(self._core, self._links, lambda: self._connect("presence", timeout=1.0))
         self._meter = ShardMeter(name)
         self._pulse = Pulse("room_shard", name, self._sample)
         self._started = False
@@ -111,7 +105,7 @@ class RoomShard:
         """Own exactly these partitions, under these epochs."""
         given_up = {p: epoch for p, epoch in self._core.epochs.items() if p not in epochs}
         self._load.forget(given_up)
-        self._takeovers.note(self._core.epochs, epochs, self._now())
+        self._news.owned(self._core.epochs, epochs, self._now())
         self._core.revoke(given_up)
         self._core.grant(epochs, self._now())
         if any(self._given_up.get(p) == epoch for p, epoch in epochs.items()):
@@ -157,7 +151,7 @@ class RoomShard:
             epochs=self._core.epochs,
             rooms=len(self._core.rooms),
             queued=len(self._mailbox),
-            connections=sum(connection is not None for connection in (self._writer, self._reader)),
+            connections=(self._writer is not None) + self._news.connected,
             storing=self._connected() and self._unsettled is None,
             outbox=self._links.depth(),
         )
@@ -176,9 +170,9 @@ class RoomShard:
             await self._links.flushed()
         await self._inlet.close()
         await self._tasks.close()
-        for connection in (self._writer, self._reader):
-            if connection is not None:
-                connection.terminate()
+        self._news.close()
+        if self._writer is not None:
+            self._writer.terminate()
         self._life.end()
 
     # -- called by gateways ----------------------------------------------------------------------------------
@@ -333,11 +327,7 @@ class RoomShard:
                 log.warning("gateway silent", extra={"gateway": gateway})
                 self._links.dispatch(self._core.gateway_lost(gateway, self._now()).script)
             self._links.dispatch(self._core.tick(datetime.now(UTC), self._now()).script)
-            changes = self._core.presence.changes(self._now(), PRESENCE_A_TICK)
-            if changes:
-                await self._tell_presence(changes)
-            if due := self._takeovers.due(self._now()):
-                await self._say_goodbye(due)
+            await self._news.tick(self._now())
             if self._unsettled is not None or not self._connected():
                 await self._recover()
             elif self._now() > self._sleep_at:
@@ -352,39 +342,6 @@ class RoomShard:
             batch = self._unsettled
             if batch is not None and self._now() - self._unsettled_since > SETTLE_PATIENCE_S:
                 self._links.dispatch(batch.answer_all(_away()))
-
-    async def _say_goodbye(self, taken_over: list[int]) -> None:
-        """For users who were shown as present by the owner before, and left with a gateway that died with it."""
-        book = self._core.presence
-        try:
-            shown = await presence.shown(await self._reading(), taken_over)
-        except FAILURES as error:
-            log.warning("presence not looked at", extra={"reason": type(error).__name__})
-            self._takeovers.again(taken_over, self._now())
-            return
-        gone = {user_id for user_id in shown - book.users() if partition_of(user_id) in self._core.epochs}
-        if gone:
-            book.absent(gone)
-            await self._tell_presence([(user_id, OFFLINE) for user_id in gone])
-
-    async def _reading(self) -> Any:
-        if self._reader is None or self._reader.is_closed():
-            self._reader = await self._connect("reader", timeout=1.0)
-        return self._reader
-
-    async def _tell_presence(self, changes: Iterable[tuple[UUID, str]]) -> None:
-        statuses = dict(changes)
-        try:
-            reader = await self._reading()
-            await presence.save(reader, statuses, OFFLINE)
-            rooms = await partitions.rooms_of_users(reader, statuses, CHATTY_ROOM_MEMBERS)
-        except FAILURES as error:
-            # Presence may be dropped; whoever asks with get_members gets the truth.
-            log.warning("presence not pushed", extra={"reason": type(error).__name__})
-            return
-        metrics.PRESENCE_CHANGES.inc(len(rooms))
-        for user_id, room_ids in rooms.items():
-            self._links.broadcast(c.PresenceChanged(user_id, statuses[user_id], room_ids))
 
     async def _connect(self, purpose: str, timeout: float) -> Any:
         name = f"{self.name} {purpose}"

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterable
 
 # Gateways repeat their users to a new owner as soon as they hear of it. Who was shown as present before, and is in none
-# of their reports by then, left with a gateway that died together with the shard. Well below the 15 s of a ghost.
-SETTLE_S = 6.0
+# of their reports by then, left with a gateway that died together with the shard. Partitions may move twice on the way
+# and a ghost is still gone within 15 s.
+SETTLE_S = 3.0
 
 
 class Takeovers:
