@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks.rooms import plan_rooms
 from benchmarks.support.figures import Curve
 from benchmarks.support.load import Load, members, opened
 from benchmarks.support.nodes import running_on
 from benchmarks.support.people import make_room, people
+from benchmarks.support.population import plan_rooms
 from benchmarks.support.progress import progress
 from benchmarks.support.question import Answer, Options, Question, ask
 from benchmarks.support.system import UNLIMITED, System, running
@@ -71,12 +71,12 @@ async def _rooms_and_members(options: Options) -> list[Curve]:
     sizes = options.sized(MEMBERS, (5, 20))
     by_rooms, by_members = Points([], []), Points([], [])
     with running(**UNLIMITED) as system:
+        with opened(system.port, await plan_rooms(system, max(room_counts), IN_A_ROOM)) as sockets:
+            rest = _rest(system)
+            for count in room_counts:
+                by_rooms.add(count, _costs(system, rest, _pacing(sockets, count, options), options.runs))
+                progress(f"{count:,} rooms")
         async with people(system.url, options.sized(PEOPLE, 10)) as crowd:
-            with opened(system.port, await plan_rooms(crowd, max(room_counts), IN_A_ROOM)) as sockets:
-                rest = _rest(system)
-                for count in room_counts:
-                    by_rooms.add(count, _costs(system, rest, _pacing(sockets, count, options), options.runs))
-                    progress(f"{count:,} rooms")
             room_id = await make_room(crowd)
             for size in sizes:
                 with opened(system.port, await members(crowd, room_id, size)) as sockets:
@@ -111,11 +111,9 @@ def _rate(sockets: Load, options: Options) -> Callable[[], dict[str, Any]]:
 
 async def _rooms_of(system: System, options: Options) -> tuple[list[float], list[float]]:
     """What a message costs in a number of rooms, and how many a second are stored at most, in each run."""
-    async with people(system.url, options.sized(50, 10)) as crowd:
-        plans = await plan_rooms(crowd, options.sized(ROOMS_OF_SHARDS, 10), IN_A_ROOM)
-        with opened(system.port, plans) as sockets:
-            costs = _costs(system, _rest(system), _pacing(sockets, sockets.rooms_open, options), options.runs)
-            peaks = [sockets.rooms(options.seconds) for _ in range(options.runs)]
+    with opened(system.port, await plan_rooms(system, options.sized(ROOMS_OF_SHARDS, 10), IN_A_ROOM)) as sockets:
+        costs = _costs(system, _rest(system), _pacing(sockets, sockets.rooms_open, options), options.runs)
+        peaks = [sockets.rooms(options.seconds) for _ in range(options.runs)]
     return costs, [run["replies"] / run["seconds"] for run in peaks]
 
 

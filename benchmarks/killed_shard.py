@@ -13,10 +13,10 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 
-from benchmarks.rooms import plan_rooms
 from benchmarks.support.figures import Figure
 from benchmarks.support.load import Load, opened
 from benchmarks.support.people import Person, make_room, people
+from benchmarks.support.population import plan_rooms
 from benchmarks.support.progress import progress
 from benchmarks.support.question import Answer, Options, Question, ask
 from benchmarks.support.system import UNLIMITED, System, running
@@ -24,7 +24,6 @@ from veza.client import Durable, Message, Room
 
 ROOMS = 16
 PER_SECOND = 25
-OTHER_PEOPLE = 20
 OTHER_ROOMS = 200
 OTHERS_PER_SECOND = 1000
 BEFORE_S = 2.0
@@ -132,9 +131,9 @@ async def _measure(options: Options) -> Answer:
     count, others = options.sized((ROOMS, OTHER_ROOMS), (4, 20))
     silences: list[list[float]] = []
     with running(**UNLIMITED) as system:
-        async with people(system.url, count + 1 + OTHER_PEOPLE) as crowd, AsyncExitStack() as stack:
-            reader, *writers = crowd[: count + 1]
-            plans = await plan_rooms(crowd[count + 1 :], others, 2)
+        async with people(system.url, count + 1) as crowd, AsyncExitStack() as stack:
+            reader, *writers = crowd
+            plans = await plan_rooms(system, others, 2)
             load = stack.enter_context(opened(system.port, plans))
             reading = await stack.enter_async_context(reader.client.connect())
             rooms = []

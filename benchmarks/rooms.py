@@ -1,8 +1,8 @@
 """Many rooms: how many messages a second are stored when all of them talk, and how long is a reply at half of that?
 
-2,000 rooms of five members, all connected: 10,000 sockets. Each room has one message of 200 bytes waiting for the
-reply that says it is stored; then its next member writes, and all five read. Replies are counted, and afterwards what
-the rooms hold is compared with what was sent: no more, no less.
+2,000 rooms of five members, all connected: 10,000 people with a socket each. Each room has one message of 200 bytes
+waiting for the reply that says it is stored; then its next member writes, and all five read. Replies are counted, and
+afterwards what the rooms hold is compared with what was sent: no more, no less.
 
 Then half of the rate that was found is sent, at a fixed pace whatever the replies do, over the same rooms. A reply's
 time counts from the moment its message was due, so that a server that stalls is not spared by a client that waits.
@@ -15,39 +15,36 @@ import statistics
 from typing import Any
 
 from benchmarks.support.figures import Figure, PeerRuns
-from benchmarks.support.load import Load, Plan, member, opened
+from benchmarks.support.load import Load, opened
 from benchmarks.support.peers import SOCKET_IO_4, started
-from benchmarks.support.people import Person, at_once, make_room, people, stored_events
+from benchmarks.support.population import plan_rooms
 from benchmarks.support.progress import progress
 from benchmarks.support.question import Answer, Options, Question, ask
+from benchmarks.support.stored import count_events
 from benchmarks.support.system import UNLIMITED, System, running
 
-PEOPLE = 100
 ROOMS = 2000
 MEMBERS = 5
 TARGET = 6000.0
 REPLY_TARGET_MS = 50.0
-# 10,000 sockets of 100 people.
-SETTINGS = {**UNLIMITED, "VEZA_MAX_SOCKETS_PER_USER": "128"}
 
 Runs = list[dict[str, Any]]
 
 
 async def _measure(options: Options) -> Answer:
     rooms = options.sized(ROOMS, 20)
-    with running(**SETTINGS) as system:
-        async with people(system.url, options.sized(PEOPLE, 10)) as crowd:
-            plans = await plan_rooms(crowd, rooms, MEMBERS)
-            progress(f"{rooms:,} rooms are made")
-            before = sum((await stored_events(crowd)).values())
-            with opened(system.port, plans) as sockets:
-                progress(f"{len(plans):,} sockets are open")
-                runs = _runs(system, sockets, options)
-                progress("all talking")
-                rate = statistics.median(_rates(runs)) / 2
-                half = [sockets.pace(rate, options.seconds, rooms) for _ in range(options.runs)]
-                progress("half of it")
-            stored = sum((await stored_events(crowd)).values()) - before
+    with running(**UNLIMITED) as system:
+        plans = await plan_rooms(system, rooms, MEMBERS)
+        progress(f"{rooms:,} rooms are made")
+        before = await count_events(system.home)
+        with opened(system.port, plans) as sockets:
+            progress(f"{len(plans):,} sockets are open")
+            runs = _runs(system, sockets, options)
+            progress("all talking")
+            rate = statistics.median(_rates(runs)) / 2
+            half = [sockets.pace(rate, options.seconds, rooms) for _ in range(options.runs)]
+            progress("half of it")
+        stored = await count_events(system.home) - before
     sent = sum(run["total"] for run in (*runs, *half))
     if stored != sent:
         raise RuntimeError(f"{sent} messages were acknowledged, {stored} are stored")
@@ -55,7 +52,7 @@ async def _measure(options: Options) -> Answer:
         theirs = [sockets.rooms(options.seconds) for _ in range(options.runs)]
         progress(SOCKET_IO_4.name)
     details = {"runs": runs, "half": half, SOCKET_IO_4.name: theirs, "stored": stored, "sent": sent}
-    return Answer(figures=_figures(rooms, runs, half, theirs), settings=SETTINGS, details=details)
+    return Answer(figures=_figures(rooms, runs, half, theirs), settings=UNLIMITED, details=details)
 
 
 def _runs(system: System, sockets: Load, options: Options) -> Runs:
@@ -99,21 +96,6 @@ def _figures(rooms: int, runs: Runs, half: Runs, theirs: Runs) -> list[Figure]:
             target=REPLY_TARGET_MS,
             bound="at most",
         ),
-    ]
-
-
-async def plan_rooms(crowd: list[Person], rooms: int, members: int) -> list[Plan]:
-    """So many new rooms with a socket for each member; the people are spread evenly over them."""
-    # Any two people share few rooms; nobody is in a room twice.
-    groups = [
-        [(room + place * (1 + room // len(crowd))) % len(crowd) for place in range(members)] for room in range(rooms)
-    ]
-    room_ids = await at_once(make_room([crowd[index] for index in group]) for group in groups)
-    paths = [await person.socket_path() for person in crowd]
-    return [
-        member(paths[index], room_id, room)
-        for room, (room_id, group) in enumerate(zip(room_ids, groups, strict=True))
-        for index in group
     ]
 
 

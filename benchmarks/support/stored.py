@@ -1,17 +1,36 @@
-"""The database of a running system, for what no client could make in a reasonable time."""
+"""The database of a running system: for what no client could make in a reasonable time, and to count what is stored."""
 
 import json
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
 
+@asynccontextmanager
+async def connected(home: Path) -> AsyncIterator[Any]:
+    """A connection to the database of the system whose data is below `home`."""
+    state = json.loads((home / "data" / "run" / "state.json").read_bytes())
+    connection = await asyncpg.connect(state["database_url"], timeout=10)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def count_events(home: Path) -> int:
+    """How many events the rooms hold."""
+    async with connected(home) as connection:
+        found: int = await connection.fetchval("SELECT count(*) FROM room_events", timeout=60)
+        return found
+
+
 async def fill(home: Path, room_id: str, sender_id: str, events: int) -> None:
     """Write so many messages into a room's log, as its shard would have; it must not be in any shard's memory."""
-    state = json.loads((home / "data" / "run" / "state.json").read_bytes())
-    connection = await asyncpg.connect(state["database_url"])
-    try:
+    async with connected(home) as connection:
         await connection.execute(
             """
             INSERT INTO room_events (room_id, seq, id, kind, sender_id, client_msg_id, body, created_at)
@@ -26,5 +45,3 @@ async def fill(home: Path, room_id: str, sender_id: str, events: int) -> None:
             timeout=300,
         )
         await connection.execute("ANALYZE room_events", timeout=60)
-    finally:
-        await connection.close()

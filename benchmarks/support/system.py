@@ -30,9 +30,12 @@ UNLIMITED = {
 
 
 class System:
-    """A running platform: where it is, and its processes; those of nodes that it joined are `beside` it."""
+    """A running platform: where it is, the directory of its data, and its processes; those of nodes that it joined are
+    `beside` it.
+    """
 
-    def __init__(self, pid: int, port: int, beside: Sequence[int] = ()) -> None:
+    def __init__(self, home: Path, pid: int, port: int, beside: Sequence[int] = ()) -> None:
+        self.home = home
         self.pid = pid
         self.port = port
         self._beside = beside
@@ -103,7 +106,7 @@ def running_at(home: Path, beside: Sequence[int] = (), /, **settings: str) -> It
         )
     try:
         _wait_until_ready(process, log)
-        yield System(process.pid, port, beside)
+        yield System(home, process.pid, port, beside)
     finally:
         _stop(process)
 
