@@ -154,6 +154,12 @@ OUTBOX_CALL_SECONDS = Histogram(
 LOOP_LAG = Histogram(
     "veza_event_loop_lag_seconds", "How late the event loop of an actor wakes a task.", ("kind",), buckets=_SECONDS
 )
+FULL_COLLECTIONS = Histogram(
+    "veza_gc_full_collection_seconds",
+    "Pauses of the garbage collector that visits everything.",
+    ("kind",),
+    buckets=_SECONDS,
+)
 LOOP_LAG_WORST = Gauge(
     "veza_event_loop_lag_worst_seconds",
     "The same: the worst of the last 15 s.",

@@ -1,4 +1,4 @@
-"""What every actor measures of itself: how late its event loop is, what its process takes."""
+"""What every actor measures of itself: how late its event loop is, what its process takes; and it minds the heap."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from veza import metrics
+from veza.actors.heap import Heap
 
 # How late the loop wakes is looked at each `BEAT_S`; everything else, and the worst of it, each second.
 BEAT_S = 0.25
@@ -24,6 +25,7 @@ class Pulse:
     def __init__(self, kind: str, actor: str, sample: Callable[[], None]) -> None:
         self.lag_ms = 0.0  # the worst of the last WINDOW seconds
         self._sample = sample
+        self._heap = Heap(metrics.FULL_COLLECTIONS.labels(kind).observe)
         self._lag = metrics.LOOP_LAG.labels(kind)
         self._worst = metrics.LOOP_LAG_WORST.labels(actor)
         self._bytes = metrics.PROCESS_BYTES.labels(actor)
@@ -42,6 +44,7 @@ class Pulse:
                 lag = max(0.0, now() - due)
                 self._lag.observe(lag)
                 worst = max(worst, lag)
+            self._heap.beat(now())
             self.beat(worst, now(), time.process_time())
 
     def beat(self, lag: float, now: float, cpu: float) -> None:
