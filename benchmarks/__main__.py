@@ -6,9 +6,9 @@ import time
 from benchmarks import (
     at_rest,
     cost,
+    edge,
     fanout,
     fanout_latency,
-    health,
     idle_sockets,
     killed_shard,
     reply,
@@ -31,7 +31,7 @@ QUESTIONS: dict[str, Question] = {
         killed_shard,
         cost,
         at_rest,
-        health,
+        edge,
         idle_sockets,
     )
 }

@@ -1,4 +1,4 @@
-// httpload PORT PATH CONNECTIONS SECONDS: GET requests over kept connections, one after another on each.
+// httpload PORT PATH CONNECTIONS SECONDS [HEADER]: GET requests over kept connections, one after another on each.
 //
 // Prints a line of JSON: requests, seconds (after a second of warm-up) and latencies. An answer other than 200 ends
 // it, as does one without Content-Length.
@@ -71,12 +71,14 @@ static int answered(Connection *connection) {
 }
 
 int main(int count, char **words) {
-    if (count != 5) {
-        fprintf(stderr, "usage: httpload PORT PATH CONNECTIONS SECONDS\n");
+    if (count != 5 && count != 6) {
+        fprintf(stderr, "usage: httpload PORT PATH CONNECTIONS SECONDS [HEADER]\n");
         return 2;
     }
     int connections = atoi(words[3]), poller = epoll_create1(0);
-    request_length = (size_t)snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", words[2]);
+    request_length = (size_t)snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s%s\r\n", words[2],
+                                      count == 6 ? words[5] : "", count == 6 ? "\r\n" : "");
+    if (request_length >= sizeof request) die("the header is too long");
     Connection *all = need(calloc((size_t)connections, sizeof *all));
     for (int i = 0; i < connections; i++) open_connection(&all[i], atoi(words[1]), poller);
 

@@ -139,8 +139,9 @@ def opened(port: int, plans: Iterable[Plan]) -> Iterator[Load]:
             yield Load(talker, opening["open"], opening["rooms"], opening["seconds"])
 
 
-def get(port: int, path: str, connections: int, seconds: float, core: int) -> dict[str, Any]:
-    """GET requests over kept connections, from a client on one core."""
+def get(port: int, path: str, connections: int, seconds: float, *, core: int, header: str = "") -> dict[str, Any]:
+    """GET requests over kept connections, from a client on one core, each with `header` (`Name: value`)."""
     words = ["taskset", "-c", str(core), str(tool("httpload")), str(port), path, str(connections), str(seconds)]
+    words += [header] if header else []
     with talking(words) as talker:
         return talker.read(seconds + ANSWER_S)

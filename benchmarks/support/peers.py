@@ -35,6 +35,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 NODE_WS = Kind("node ws", "broadcast.js", PLAIN)
 SOCKET_IO_4 = Kind("Socket.IO 4", "socketio.js", SOCKET_IO)
+FASTAPI = Kind("FastAPI", "fastapi_limited.py", PLAIN)
 PYTHON_SOCKETIO = Kind("python-socketio", "socketio_broadcast.py", SOCKET_IO)
 STARLETTE = Kind("Starlette", "starlette_broadcast.py", PLAIN)
 CHANNELS = Kind("Django Channels", "channels_broadcast.py", PLAIN)
@@ -65,24 +66,25 @@ class Peer:
 
 
 @contextmanager
-def started(kind: Kind) -> Iterator[Peer]:
-    """Install what is missing, start a peer, end it with the block."""
+def started(kind: Kind, **settings: str) -> Iterator[Peer]:
+    """Install what is missing, start a peer with these variables, end it with the block."""
     program = PEERS / kind.program
     if program.suffix == ".js":
         words: list[str | Path] = [need("node", NODE_HINT), program]
-        environment = {**os.environ, "NODE_PATH": str(_for_node()), "NODE_ENV": "production"}
+        environment = {**os.environ, **settings, "NODE_PATH": str(_for_node()), "NODE_ENV": "production"}
     else:
         words = [_for_python(), program]
-        environment = dict(os.environ)
+        environment = {**os.environ, **settings}
     with talking(words, env=environment, cwd=PEERS) as talker:
         yield Peer(kind, talker.pid, talker.read(START_S)["port"])
 
 
 @contextmanager
-def bare_sanic() -> Iterator[Peer]:
-    """A Sanic application with one handler, in our own environment."""
-    with talking([sys.executable, PEERS / "bare_health.py"], cwd=PEERS) as talker:
-        yield Peer(Kind("bare Sanic", "bare_health.py", PLAIN), talker.pid, talker.read(START_S)["port"])
+def bare_sanic(**settings: str) -> Iterator[Peer]:
+    """A Sanic application with nothing around its handlers, in our own environment."""
+    environment = {**os.environ, **settings}
+    with talking([sys.executable, PEERS / "bare_sanic.py"], env=environment, cwd=PEERS) as talker:
+        yield Peer(Kind("bare Sanic", "bare_sanic.py", PLAIN), talker.pid, talker.read(START_S)["port"])
 
 
 def versions() -> dict[str, str]:

@@ -85,9 +85,12 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def name(process: psutil.Process) -> str:
-    """What a process is, without paths: `ray::Gateway`, `postgres`, `python -m nanio`."""
-    words = [word.strip() for word in process.cmdline()]
-    first, *rest = (word.rpartition("/")[2] for word in words if word) if any(words) else (process.name(),)
+    """What a process is, without paths: `ray::Gateway`, `postgres`, `python -m nanio`; nothing once it has ended."""
+    try:
+        words = [word.strip() for word in process.cmdline()]
+        first, *rest = (word.rpartition("/")[2] for word in words if word) if any(words) else (process.name(),)
+    except psutil.NoSuchProcess:
+        return ""
     if first.startswith("python"):
         return " ".join(("python", *rest[:2]))
     return first.split(" ")[0].rstrip(":")

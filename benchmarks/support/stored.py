@@ -10,11 +10,16 @@ from typing import Any
 import asyncpg
 
 
+def database_url(home: Path) -> str:
+    """Where the database is of the system whose data is below `home`."""
+    url: str = json.loads((home / "data" / "run" / "state.json").read_bytes())["database_url"]
+    return url
+
+
 @asynccontextmanager
 async def connected(home: Path) -> AsyncIterator[Any]:
     """A connection to the database of the system whose data is below `home`."""
-    state = json.loads((home / "data" / "run" / "state.json").read_bytes())
-    connection = await asyncpg.connect(state["database_url"], timeout=10)
+    connection = await asyncpg.connect(database_url(home), timeout=10)
     try:
         yield connection
     finally:

@@ -100,3 +100,17 @@ def test_a_changed_payload_breaks_the_signature() -> None:
     _, forged, _ = signed(sub=str(uuid4())).split(".")
     with pytest.raises(Unauthenticated):
         tokens.check(Audience.API, f"{head}.{forged}.{signature}", NOW)
+
+
+def test_what_was_checked_once_still_expires_and_has_one_audience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("veza.http.tokens.REMEMBERED", 2)
+    fresh = Tokens(SECRET)
+    given = [signed(jti=str(number)) for number in range(5)]
+    for token in given * 2:
+        assert fresh.check(Audience.API, token, NOW) == Claims(USER, SESSION)
+        with pytest.raises(Unauthenticated):
+            fresh.check(Audience.CHAT, token, NOW)
+    assert len(fresh._checked) == 2
+    with pytest.raises(Unauthenticated, match="expired"):
+        fresh.check(Audience.API, given[-1], NOW + timedelta(seconds=60))
+    assert len(fresh._checked) == 1
