@@ -62,6 +62,18 @@ FROM ?= 0
 simulate: $(VENV)/.development ## worlds of crashes and cuts, each from a seed (SEEDS=, FROM=), every promise checked
 	@cd tests && ../$(VENV)/bin/python -m simulation --seeds $(SEEDS) --from $(FROM)
 
+# MINUTES=… in all, SEED=… of the first run
+MINUTES ?= 10
+
+.PHONY: fuzz
+fuzz: $(VENV)/.development ## requests made up from the OpenAPI document, as every role (MINUTES=, SEED=)
+	@cd tests && ../$(VENV)/bin/python -m fuzzing --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# What the API answers, for people to read: from the same document as /swagger.
+.PHONY: docs
+docs: $(VENV)/.runtime ## write docs/api.md anew from the routes
+	@$(VENV)/bin/veza openapi --markdown > docs/api.md.new && mv docs/api.md.new docs/api.md
+
 .PHONY: bench
 bench: $(VENV)/.development ## measure; figures go to benchmarks/results/
 	$(VENV)/bin/python -m benchmarks

@@ -11,6 +11,7 @@ from benchmarks import (
     fanout_latency,
     idle_sockets,
     killed_shard,
+    limiter,
     reply,
     room_open,
     rooms,
@@ -32,6 +33,7 @@ QUESTIONS: dict[str, Question] = {
         cost,
         at_rest,
         edge,
+        limiter,
         idle_sockets,
     )
 }

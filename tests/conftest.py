@@ -1,8 +1,14 @@
-"""Hypothesis profiles: `default` for every run, `thorough` (HYPOTHESIS_PROFILE) to look for rare stories."""
+"""Hypothesis profiles: `default` for every run, `thorough` (HYPOTHESIS_PROFILE) to look for rare stories. And one
+running platform for all tests of the whole, with people who use it.
+"""
 
 import os
+from collections.abc import AsyncIterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+from system.people import People, Person
+from system.running import ALLOWED_ORIGIN, MESSAGE_BURST, Running
 
 settings.register_profile(
     "default",
@@ -15,3 +21,34 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=3000, stateful_step_count=150)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+async def system() -> AsyncIterator[Running]:
+    """The platform, with its default numbers of gateways and shards."""
+    async with Running({"CHAT_MESSAGE_BURST": str(MESSAGE_BURST), "ALLOWED_ORIGINS": ALLOWED_ORIGIN}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def people(system: Running) -> People:
+    """Makes people with accounts."""
+    return People(system)
+
+
+@pytest.fixture
+async def ada(people: People) -> Person:
+    """Somebody new."""
+    return await people.register()
+
+
+@pytest.fixture
+async def bob(people: People) -> Person:
+    """Somebody else who is new."""
+    return await people.register()
+
+
+@pytest.fixture
+async def eve(people: People) -> Person:
+    """A third person, who belongs to nothing."""
+    return await people.register()

@@ -71,6 +71,11 @@ class PermissionDenied(VezaError):
     default_message = "You are not allowed to do that."
 
 
+class CsrfInvalid(PermissionDenied):
+    code = "csrf_invalid"
+    default_message = "Send the header X-CSRF-Token with what GET /csrf-token answered."
+
+
 class NotFound(VezaError):
     code = "not_found"
     default_message = "There is no such thing, or you cannot see it."
@@ -89,6 +94,16 @@ class UserNotFound(NotFound):
 class MessageNotFound(NotFound):
     code = "message_not_found"
     default_message = "There is no such message in this room."
+
+
+class ReportNotFound(NotFound):
+    code = "report_not_found"
+    default_message = "There is no such report."
+
+
+class AnnouncementNotFound(NotFound):
+    code = "announcement_not_found"
+    default_message = "There is no such announcement."
 
 
 class AttachmentNotFound(NotFound):
@@ -111,6 +126,11 @@ class Banned(PermissionDenied):
     default_message = "This account is banned."
 
 
+class FeatureDisabled(PermissionDenied):
+    code = "feature_disabled"
+    default_message = "This is turned off at the moment."
+
+
 class Muted(PermissionDenied):
     code = "muted"
     default_message = "You may not write in this room at the moment."
@@ -119,6 +139,13 @@ class Muted(PermissionDenied):
 class Conflict(Detailed):
     code = "conflict"
     default_message = "That conflicts with what is already there."
+
+
+class TooMuchUnsent(VezaError):
+    """What a person has uploaded and not sent would take more than it may."""
+
+    code = "too_much_unsent"
+    default_message = "Too much is uploaded and not sent: send some of it, or come back when it has expired."
 
 
 class RetryLater(VezaError):
@@ -141,6 +168,16 @@ class RateLimited(RetryLater):
 class Unavailable(RetryLater):
     code = "unavailable"
     default_message = "The service cannot do that right now; try again shortly."
+
+
+class UnderMaintenance(RetryLater):
+    """An administrator has closed the platform; `message` is theirs."""
+
+    code = "maintenance"
+    default_message = "The platform is under maintenance; come back shortly."
+
+    def __init__(self, message: str | None = None, retry_after: float = 30.0) -> None:
+        super().__init__(message, retry_after)
 
 
 class StartupError(VezaError):

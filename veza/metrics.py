@@ -34,6 +34,27 @@ HTTP_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
 )
 
+# -- rate limits -------------------------------------------------------------------------------------------------
+
+RATE_LIMIT_PASSED = Counter("veza_rate_limit_passed_total", "Requests that a limit let pass, by limit.", ("limit",))
+RATE_LIMIT_REFUSED = Counter("veza_rate_limit_refused_total", "Requests answered 429 by a limit.", ("limit",))
+RATE_LIMIT_WAITS = Histogram(
+    "veza_rate_limit_wait_seconds",
+    "How long requests waited that passed after their gateway had asked a limiter.",
+    buckets=(0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+)
+RATE_LIMIT_ALONE = Counter(
+    "veza_rate_limit_alone_total",
+    "Windows in which a gateway let its own part of a limit pass, because no limiter could be asked.",
+)
+RATE_WINDOWS = Gauge(
+    "veza_rate_windows",
+    "Addresses and users that a gateway holds units of, or a limiter remembers.",
+    ("actor",),
+    multiprocess_mode="livesum",
+)
+RATE_WINDOW_ANSWERS = Counter("veza_rate_window_answers_total", "What limiters told gateways, by kind.", ("answer",))
+
 # -- gateways: sockets, and what they ask ------------------------------------------------------------------------
 
 SOCKETS = Gauge("veza_sockets", "Open WebSockets.", multiprocess_mode="livesum")
@@ -154,6 +175,8 @@ OUTBOX_CALL_SECONDS = Histogram(
 LOOP_LAG = Histogram(
     "veza_event_loop_lag_seconds", "How late the event loop of an actor wakes a task.", ("kind",), buckets=_SECONDS
 )
+AUDIT_ROWS = Counter("veza_audit_rows_total", "Rows of the audit log that the JobRunner has committed.")
+AUDIT_SPILT = Counter("veza_audit_rows_spilt_total", "Rows that waited too long and went to the log file.")
 FULL_COLLECTIONS = Histogram(
     "veza_gc_full_collection_seconds",
     "Pauses of the garbage collector that visits everything.",

@@ -16,8 +16,15 @@ from benchmarks.support.people import Person
 from benchmarks.support.processes import Talker, talking
 
 COMPILE = ("-O2", "-std=c17", "-Wall", "-Wextra", "-Wconversion")
-TOOLS = {"wsload": ("wsload.c", "counting.c", "rooms.c", "storm.c", "sockets.c"), "httpload": ("httpload.c",)}
+TOOLS = {
+    "wsload": ("wsload.c", "counting.c", "rooms.c", "storm.c", "sockets.c"),
+    "httpload": ("httpload.c",),
+    "flood": ("flood.c",),
+}
 OPEN_S = 150.0
+FLOOD_CONNECTIONS = 64
+# However long it takes to answer all of a flood that is faster than the server.
+FLOOD_S = 600.0
 # Beyond the time of the measurement itself.
 ANSWER_S = 90.0
 
@@ -145,3 +152,11 @@ def get(port: int, path: str, connections: int, seconds: float, *, core: int, he
     words += [header] if header else []
     with talking(words) as talker:
         return talker.read(seconds + ANSWER_S)
+
+
+def flood(port: int, path: str, per_second: float, seconds: float, addresses: int) -> dict[str, Any]:
+    """GET requests at a fixed rate, from so many addresses in turn, as a trusted proxy passes them on."""
+    count = round(per_second * seconds)
+    words = [str(word) for word in (tool("flood"), port, path, FLOOD_CONNECTIONS, per_second, count, addresses)]
+    with talking(words) as talker:
+        return talker.read(FLOOD_S)

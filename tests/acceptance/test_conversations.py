@@ -364,7 +364,7 @@ async def test_a_body_above_1_mib_is_413(ada: Person) -> None:
         f"Content-Length: {1024 * 1024 + 1}\r\n\r\n".encode()
     )
     async with within(10, "the refusal"):
-        answer = await reader.read()
+        # What was announced is still waited for a while: closed at once, the connection might lose the answer.
+        answer = await reader.readuntil(b'"code":"payload_too_large"')
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b'"code":"payload_too_large"' in answer
     writer.close()

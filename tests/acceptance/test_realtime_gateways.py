@@ -3,15 +3,14 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
-import psutil
 import pytest
 from system.people import People, Person
 from system.running import Running, data_of
+from system.sides import Sides
 from system.sockets import Refused, Socket
-from system.waiting import until, within
+from system.waiting import until
 
 BURST = 10
 MAX_SOCKETS = 6
@@ -37,41 +36,6 @@ async def system() -> AsyncIterator[Running]:
 @pytest.fixture(scope="module")
 def people(system: Running) -> People:
     return People(system)
-
-
-class Sides:
-    """Sockets of people, sorted by the gateway that the kernel gave them to."""
-
-    def __init__(self, system: Running) -> None:
-        self._system = system
-        self._stack = AsyncExitStack()
-        self._gateways: list[psutil.Process] = []
-
-    async def __aenter__(self) -> "Sides":
-        self._gateways = await self._system.living("Gateway")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    async def connect(self, person: Person, side: int) -> Socket:
-        """A socket on one of the two: others are closed again."""
-        async with within(30, "a socket on the gateway that is wanted"):
-            while True:
-                socket = await person.connect()
-                if self.side_of(socket) == side:
-                    return await self._stack.enter_async_context(socket)
-                await socket.close()
-
-    def side_of(self, socket: Socket) -> int:
-        _, port = socket.connection.local_address[:2]
-        for side, gateway in enumerate(self._gateways):
-            if any(found.raddr and found.raddr[1] == port for found in gateway.net_connections("tcp")):
-                return side
-        raise AssertionError("no gateway has this socket")
-
-    def signal(self, side: int, number: signal.Signals) -> None:
-        self._gateways[side].send_signal(number)
 
 
 async def outcomes(*commands: tuple[Socket, str]) -> list[str]:

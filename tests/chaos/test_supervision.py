@@ -20,6 +20,8 @@ ROOMS = 12
 RECOVERY_S = 60.0
 # Starts that fail one after the other, and how long each may take: a connection is tried for 5 s.
 STARTS = 3
+# A connection is waited for, then a statement, for two things one after the other; and the machine is busy.
+REFUSED_S = 14.0
 START_S = 15.0
 
 
@@ -116,6 +118,25 @@ async def test_shards_do_not_pile_up_while_postgresql_is_paused(victim: Running,
     await rooms.healed()
 
 
+async def test_nobody_waits_long_for_a_database_that_hangs(victim: Running, rooms: Rooms, crowd: People) -> None:
+    """More requests than there are connections, whose sessions are not known, read and write."""
+    people = [await crowd.register() for _ in range(30)]
+    room = await people[0].room(*people[1:])
+    asked: list[tuple[str, str, dict[str, object]]] = [
+        ("GET", "users/me", {}),
+        ("GET", f"conversations/{room}/history", {}),
+        ("POST", f"conversations/{room}/messages", {"json": {"content": "Are you there?"}}),
+    ]
+    with paused(victim):
+        async with within(REFUSED_S, "all to be refused"):
+            answers = await asyncio.gather(
+                *(person.ask(method, path, **body) for person in people for method, path, body in asked)
+            )
+    assert {answer.status_code for answer in answers} == {503}
+    assert all("Retry-After" in answer.headers for answer in answers)
+    await rooms.healed()
+
+
 async def test_a_supervisor_that_comes_back_finds_only_whole_shards(victim: Running, rooms: Rooms) -> None:
     before = {process.pid for process in await victim.living("RoomShard")}
 
@@ -167,7 +188,7 @@ async def test_supervisor_and_shard_die_together(victim: Running, rooms: Rooms) 
     async with within(RECOVERY_S, "all rooms to work"):
         seconds = await rooms.all_work()
     print(f"SIGKILL of the Supervisor and a RoomShard: all rooms work after {seconds:.2f} s")  # noqa: T201
-    assert seconds < 5.0
+    assert seconds < 8.0
     await rooms.healed()
 
 

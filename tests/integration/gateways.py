@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from veza.http.api import auth, chat_token, sessions, users
+from veza.http.api import admin_users, auth, chat_token, sessions, users
 from veza.http.app import create_app, start_server, stop_server
 from veza.http.routing import Resource
 from veza.http.services import Services
@@ -64,7 +64,8 @@ async def following(reader: ControlReader) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def serving(services: Services, *more: Resource) -> AsyncIterator[Gateway]:
     """The accounts' part of the application, and what a test adds, served."""
-    app = create_app(services, [auth.resource, sessions.resource, users.resource, chat_token.resource, *more])
+    known = (auth, sessions, users, admin_users, chat_token)
+    app = create_app(services, [*(module.resource for module in known), *more])
     listener = socket.create_server(("127.0.0.1", 0))
     server = await start_server(app, listener)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -1,12 +1,15 @@
 """People for tests of the API: made, signed in, and how their mistakes are answered."""
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 from gateways import Gateway
 
+from veza.ids import new_id
 from veza.storage import accounts
+from veza.storage.audit import AuditRow
 
 PASSWORD = "SecureP@ssw0rd"
 _numbers = itertools.count(1)
@@ -33,6 +36,22 @@ async def administrator(gateway: Gateway) -> dict[str, Any]:
     response = await gateway.call("POST", "/auth/login", json={"email": made["email"], "password": PASSWORD})
     found: dict[str, Any] = response.json()["data"]
     return found
+
+
+def acting() -> AuditRow:
+    """The row of the audit log for somebody who has no account."""
+    return AuditRow(
+        id=new_id(),
+        user_id=None,
+        action="test",
+        resource="/",
+        ip="",
+        user_agent="",
+        status=200,
+        request_id="",
+        created_at=datetime.now(UTC),
+        details={},
+    )
 
 
 def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import jwt
 import pytest
 from gateways import SECRET, Gateway, until
-from people import PASSWORD, administrator, person, refused, registered
+from people import PASSWORD, acting, administrator, person, refused, registered
 
 from veza.errors import Conflict, InvalidArgument
 from veza.realtime.principal import Role
-from veza.storage import accounts
+from veza.storage import account_admin, accounts
 
 
 @pytest.fixture(autouse=True)
@@ -246,11 +246,13 @@ async def test_admin_routes_refuse_everybody_else(gateway: Gateway) -> None:
 async def test_the_last_administrator_stays(pool: Any) -> None:
     await pool.execute("UPDATE users SET role = 'user' WHERE role = 'admin'")
     two = [await accounts.create_admin(pool, *list(person().values())) for _ in range(2)]
-    done = await asyncio.gather(*(accounts.set_role(pool, one.id, Role.USER) for one in two), return_exceptions=True)
+    done = await asyncio.gather(
+        *(account_admin.set_role(pool, one.id, Role.USER, acting()) for one in two), return_exceptions=True
+    )
     assert sorted(isinstance(outcome, Conflict) for outcome in done) == [False, True]
     last = await pool.fetchval("SELECT id FROM users WHERE role = 'admin'")
     with pytest.raises(Conflict):
-        await accounts.ban(pool, last)
+        await account_admin.ban(pool, last, None, acting())
 
 
 async def test_create_admin(pool: Any) -> None:

@@ -112,3 +112,30 @@ async def test_an_event_that_could_not_be_handled_comes_again(pool: Any, databas
         await control_log.append(pool, one := event())
         await until(lambda: one in listener.heard)
     assert listener.heard == [one]
+
+
+async def test_what_is_kept_is_renewed_with_each_connection_before_the_events(pool: Any, database_url: str) -> None:
+    story: list[str] = []
+    reachable = asyncio.Event()
+    reachable.set()
+
+    async def handle(one: ControlEvent) -> None:
+        story.append(one.subject)
+
+    async def renew() -> None:
+        if not reachable.is_set():
+            story.append("failed")
+            raise ConnectionError
+        story.append("renewed")
+
+    async with following(ControlReader(database_url, handle, renew)):
+        await control_log.append(pool, first := event())
+        await until(lambda: first.subject in story)
+        reachable.clear()
+        await pool.execute(KILL)
+        await control_log.append(pool, second := event())
+        await until(lambda: "failed" in story)
+        assert second.subject not in story
+        reachable.set()
+        await until(lambda: second.subject in story)
+    assert [each for each in story if each != "failed"] == ["renewed", first.subject, "renewed", second.subject]

@@ -8,6 +8,9 @@ import asyncpg
 import pytest
 from tortoise.context import TortoiseContext
 from tortoise.migrations.autodetector import MigrationAutodetector
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.migrations.schema_editor import AsyncpgSchemaEditor
+from tortoise.transactions import in_transaction
 
 from veza.errors import StartupError, Unavailable
 from veza.storage import migrations
@@ -16,9 +19,23 @@ from veza.storage.migrate import migrate, tortoise_config
 from veza.storage.models import ControlEntry, PartitionOwner, RefreshToken, Room, Session, User
 
 CHECKS = {
+    "announcements_content_check",
+    "announcements_time_check",
+    "announcements_title_check",
+    "announcements_type_check",
+    "feature_flags_name_check",
+    "maintenance_message_check",
+    "maintenance_one_check",
     "partition_owner_epoch_check",
     "partition_owner_partition_check",
     "refresh_tokens_hash_check",
+    "reports_action_check",
+    "reports_content_type_check",
+    "reports_outcome_check",
+    "reports_own_check",
+    "reports_reason_check",
+    "reports_status_check",
+    "room_events_message_seq_check",
     "room_events_seq_check",
     "room_members_last_read_check",
     "room_members_role_check",
@@ -26,12 +43,14 @@ CHECKS = {
     "rooms_name_check",
     "rooms_type_check",
     "sessions_expiry_check",
+    "users_ban_check",
     "users_email_check",
     "users_profile_check",
     "users_role_check",
     "users_username_check",
 }
 UNIQUE_INDEXES = {
+    "reports_pending_key",
     "room_events_client_msg_id_key",
     "room_events_id_key",
     "rooms_direct_key_key",
@@ -90,8 +109,14 @@ async def test_every_object_exists(empty_database_url: str) -> None:
             "users_role_check",
         ),
         (
-            "INSERT INTO room_events VALUES (gen_random_uuid(), 0, gen_random_uuid(), 'k', NULL, NULL, '{}', now())",
+            "INSERT INTO room_events "
+            "VALUES (gen_random_uuid(), 0, gen_random_uuid(), 'message', NULL, NULL, '{}', now())",
             "room_events_seq_check",
+        ),
+        (
+            "INSERT INTO room_events "
+            "VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'reaction_added', NULL, NULL, '{}', now())",
+            "room_events_message_seq_check",
         ),
         ("INSERT INTO partition_owner (partition) VALUES (256)", "partition_owner_partition_check"),
         (
@@ -117,6 +142,31 @@ async def test_models_describe_the_tables(database_url: str) -> None:
         pending = await MigrationAutodetector(context.apps, config["apps"]).changes()
     # Anything here is a change of the models that lacks its migration.
     assert [operation.describe() for writer in pending for operation in writer.operations] == []
+
+
+async def test_events_of_before_learn_of_the_newest_message_ahead_of_them(empty_database_url: str) -> None:
+    """History finds messages by it, in rooms that are older than the step, too."""
+    config = tortoise_config(empty_database_url)
+    async with TortoiseContext() as context:
+        await context.init(config=config)
+        async with in_transaction("default") as connection:
+            executor = MigrationExecutor(connection, config["apps"])
+            await executor.recorder.ensure_schema(AsyncpgSchemaEditor(connection, atomic=False))
+            await executor.migrate([MigrationTarget("veza", "0002_messages")])
+    await column(
+        empty_database_url,
+        """
+        INSERT INTO room_events (room_id, seq, id, kind, body, created_at)
+        SELECT room, seq, gen_random_uuid(), CASE kind WHEN 'm' THEN 'message' ELSE 'reaction_added' END, '{}', now()
+        FROM (SELECT gen_random_uuid(), log FROM unnest(ARRAY['rmrrmmr', 'rr', 'mr']) AS log) r (room, log),
+             string_to_table(log, NULL) WITH ORDINALITY AS k (kind, seq)
+        """,
+    )
+    await migrate(empty_database_url)
+    known = await column(
+        empty_database_url, "SELECT array_agg(message_seq ORDER BY seq) FROM room_events GROUP BY room_id"
+    )
+    assert sorted(known, key=str) == [[0, 0], [0, None, 2, 2, None, None, 6], [None, 1]]
 
 
 async def test_a_database_of_a_newer_version_is_refused(empty_database_url: str) -> None:

@@ -9,12 +9,13 @@ from uuid import UUID, uuid4
 import pytest
 from gateways import SECRET, Gateway, StartGateway, serving
 from people import refused, registered
+from writer import some_person
 
 from veza.http.api import notifications as api
 from veza.http.auth import Authenticator
 from veza.http.services import Services
 from veza.http.tokens import Tokens
-from veza.storage import notifications
+from veza.storage import notifications, sweeps
 from veza.storage.database import transaction
 from veza.storage.notifications import NotificationKind, Position
 
@@ -167,6 +168,58 @@ async def test_marking_all_read_twice(pool: Any, ada: Someone) -> None:
     assert None not in moments
 
 
+# -- keeping -----------------------------------------------------------------------------------------------------
+
+
+async def some_of(pool: Any, user: UUID, created: str, read: str | None, count: int = 1) -> None:
+    """Notifications that came, and were read, so long ago."""
+    await pool.execute(
+        """
+        INSERT INTO notifications (id, user_id, kind, data, pushed, created_at, read_at)
+        SELECT gen_random_uuid(), $1, 'like', jsonb_build_object('came', $2::text, 'read', $3::text), true,
+               now() - $2::text::interval, now() - $3::text::interval
+        FROM generate_series(1, $4)
+        """,
+        user,
+        created,
+        read,
+        count,
+    )
+
+
+async def test_read_ones_go_after_a_month_and_unread_ones_after_half_a_year(pool: Any, ada: Someone) -> None:
+    for created, read in (("31 days", "30 days 1 minute"), ("31 days", "29 days"), ("200 days", "1 minute")):
+        await some_of(pool, ada.id, created, read)
+    for created in ("180 days 1 minute", "179 days 23:59", "31 days"):
+        await some_of(pool, ada.id, created, None)
+    assert (await sweeps.sweep(pool))["notifications"] == 2
+    left = {(n["data"]["came"], n["data"]["read"]) for n in (await ada.data())["notifications"]}
+    assert left == {("31 days", "29 days"), ("31 days", None), ("179 days 23:59", None), ("200 days", "1 minute")}
+    assert (await sweeps.sweep(pool))["notifications"] == 0
+
+
+async def test_a_sweep_reads_only_what_it_removes(pool: Any) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        people = [(await some_person(connection, "reader")).id for _ in range(200)]
+        for person in people:
+            await some_of(connection, person, "29 days", "28 days", 25)
+            await some_of(connection, person, "100 days", None, 25)
+        await some_of(connection, people[0], "200 days", "40 days", sweeps.BATCH + 5)
+        await some_of(connection, people[1], "200 days", None, 5)
+        await connection.execute("ANALYZE notifications")
+        scans = "SELECT sum(pg_stat_get_xact_numscans(i::regclass)) FROM unnest($1::text[]) AS i"
+        indexes = ["notifications_old_read", "notifications_old_unread"]
+        assert await connection.fetchval(scans, indexes) == 0
+        read = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'notifications'"
+        before = await connection.fetchval(read)
+        removed = (await sweeps.sweep(connection))["notifications"]
+        assert removed == sweeps.BATCH + 10
+        # Each is found by an index, then fetched once more to be removed.
+        assert await connection.fetchval(read) - before <= 3 * removed
+        # Two batches of one, and one of the other.
+        assert await connection.fetchval(scans, indexes) == 3
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +291,8 @@ async def test_each_query_is_served_by_its_index(pool: Any, ada: Someone) -> Non
         await connection.execute(
             "INSERT INTO notifications (id, user_id, kind, pushed, created_at) "
             "SELECT gen_random_uuid(), id, 'like', n % 100 > 0, now() - n * interval '1 second' "
-            "FROM users, generate_series(1, 2000) n"
+            "FROM users, generate_series(1, 2000) n",
+            timeout=60,
         )
         await connection.execute("ANALYZE notifications")
         explaining: Any = Explaining(connection)

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from simulation import store as stores
 from simulation.gateway import SimGateway
+from simulation.mutants_of_flow import FOUND_BY
 from simulation.shard import SimShard
 from veza.realtime import commands as c
 from veza.realtime import following, joins, room, routing, shard
@@ -100,6 +101,21 @@ def _late_removals_count() -> Any:
 def _joiners_hold_nothing() -> Any:
     """What comes while a page is read is lost to who waits for it."""
     return patch.object(joins.Join, "hold", lambda *_: None)
+
+
+def _joins_undo_later_ones() -> Any:
+    """A join whose page was emptied by retention asks again, whatever the socket has asked for since."""
+    admitted, page_read = joins.Joins.admitted, joins.Joins.page_read
+
+    def wanted(step: Any) -> Any:
+        def careless(self: Any, join: Any, what: Any) -> Any:
+            if join.gone or not join.last_page:
+                join.entry.readers[join.socket] = join
+            return step(self, join, what)
+
+        return careless
+
+    return patch.multiple(joins.Joins, admitted=wanted(admitted), page_read=wanted(page_read))
 
 
 def _lagged_is_ignored() -> Any:
@@ -204,6 +220,7 @@ _FOUND_BY: dict[Mutant, str | None] = {
     _removals_behind_their_events: "removed by the dead",
     _late_removals_count: "come back",
     _joiners_hold_nothing: None,
+    _joins_undo_later_ones: "emptied pages",
     _lagged_is_ignored: None,
     _answers_on_their_way_count: "followers forgotten",
     _resent_as_new: "there and back",
@@ -215,4 +232,4 @@ _FOUND_BY: dict[Mutant, str | None] = {
     _deleted_is_shown: None,
     _pauses_forget_who_left: "left while written",
 }
-MUTANTS = {made.__name__[1:]: (made, scene) for made, scene in _FOUND_BY.items()}
+MUTANTS = {made.__name__[1:]: (made, scene) for made, scene in [*_FOUND_BY.items(), *FOUND_BY.items()]}

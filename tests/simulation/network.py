@@ -41,6 +41,20 @@ class Process:
             self.do(call)
 
 
+class Held:
+    """A call that was made and waits inside its target: `release` lets it return."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.then: Call | None = None
+
+    def release(self) -> None:
+        if not self.over:
+            self.over = True
+            if self.then is not None:
+                self.then()
+
+
 class ActorCall:
     """One call. Exactly one of `done` and `failed` is called, at the caller."""
 
@@ -63,6 +77,9 @@ class ActorCall:
         if not self.over:
             self.over = True
             self.source.do(lambda: self.failed(failure))
+
+
+Performed = Callable[[], Held | None]
 
 
 class Network:
@@ -107,8 +124,9 @@ class Network:
     # -- actor calls -----------------------------------------------------------------------------------------
 
     def call(
-        self, source: Process, target: Process, perform: Call, done: Call, failed: Callable[[Failure], None]
+        self, source: Process, target: Process, perform: Performed, done: Call, failed: Callable[[Failure], None]
     ) -> None:
+        """`perform` happens at the target; a call that is held returns later."""
         call = ActorCall(source, target, done, failed)
         if not target.alive:
             self._clock.later(NOTICED_S, lambda: call.fail(Failure.GONE))
@@ -118,11 +136,15 @@ class Network:
         if self._cuts and self.is_cut(source.name, target.name):
             self._lose_touch(call)
 
-    def _perform(self, call: ActorCall, perform: Call) -> None:
+    def _perform(self, call: ActorCall, perform: Performed) -> None:
         if call.dropped:
             return
-        perform()
-        self.send(call.target.name, call.source.name, lambda: self._succeed(call))
+        answer = lambda: self.send(call.target.name, call.source.name, lambda: self._succeed(call))  # noqa: E731
+        held = perform()
+        if held is None:
+            answer()
+        else:
+            held.then = answer
 
     def _succeed(self, call: ActorCall) -> None:
         self._calls.pop(call, None)

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from simulation.actions import Plan
 from simulation.acts import perform
-from simulation.plan import Plan
+from simulation.loop import running
 from simulation.promises import Broken
 from simulation.world import World
-from veza.realtime import feed, following, joins, known, protocol, room
+from veza.http import websocket
+from veza.realtime import feed, following, joins, known, presence, protocol, room
 
 # So small that a short story reaches them.
 BOUNDS = [
@@ -18,6 +20,14 @@ BOUNDS = [
     (feed, "HELD_FRAMES", 5),
     (known, "REMEMBERED", 4),
     (room, "REMEMBERED_MESSAGES", 2),
+    (websocket, "HIGH_WATER", 1000),
+    (websocket, "BACKLOG_BYTES", 5000),
+    (websocket, "BACKLOG_S", 1.5),
+    (websocket, "CLOSE_S", 0.5),
+    (presence, "BEAT_S", 0.75),
+    (presence, "LEASE_S", 2.4),
+    (presence, "GRACE_S", 0.9),
+    (presence, "AWAKE_S", 0.3),
 ]
 
 
@@ -40,7 +50,8 @@ def simulate(
     with small_bounds():
         world = World(plan, perform, tell)
         try:
-            world.run()
+            with running(world.clock):
+                world.run()
         except Broken as broken:
             return broken
         finally:

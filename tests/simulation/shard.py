@@ -1,32 +1,32 @@
 """A room shard around the real core, as `veza.actors.room_shard` drives it, with every `await` a moment of its own.
 
-A turn of the writer is a generator that yields the statements it waits for.
+A turn of the writer, and one of the tick, is a generator that yields the statements it waits for.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from simulation.network import Failure, Process
-from simulation.outbox import Outbox
+from simulation.clock import Call
+from simulation.deliveries import SimDeliveries
+from simulation.mailbox import BATCH_COMMANDS, SimMailbox
+from simulation.network import Held, Process
+from simulation.news import SimNews
 from simulation.store import StoreAway
 from veza.errors import Unavailable
 from veza.realtime import commands as c
 from veza.realtime.batch import Batch, Line, Sourced
 from veza.realtime.partition import partition_of
-from veza.realtime.shard import ShardCore
+from veza.realtime.presence import Leases
+from veza.realtime.shard import POLICY, ShardCore
 
 if TYPE_CHECKING:
-    from simulation.gateway import SimGateway
     from simulation.world import World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TICK_S = 0.2
 SETTLE_PATIENCE_S = 2.0
-RECONNECT_S = 0.25
-RETRY_S = 0.25
-OUTBOX_ITEMS = 12
-PRESENCE_S = 4.0  # the grace of a user who has left, and a little more
 
 Run = Callable[[], Any]
 Turn = Generator[Run, Any, None]
@@ -35,29 +35,40 @@ Turn = Generator[Run, Any, None]
 class SimShard(Process):
     def __init__(self, world: "World", name: str) -> None:
         super().__init__(name)
-        self.core = ShardCore()
+        self.core = ShardCore(POLICY, world.limits)
         self.refused: set[tuple[str, int]] = set()  # (gateway, ref) of what was decided so, delivered or not
         self._world = world
-        self._mailbox: list[Sourced] = []
-        self._outboxes: dict[str, Outbox[c.Delivery]] = {}
-        self._behind: set[str] = set()
+        # No two processes have the same clock.
+        self._skew = world.chance.of(f"{name} runs").random() * 1000
+        self._chance = world.chance.of(f"{name} writes")
+        self._mailbox = SimMailbox(world)
+        self._leases = Leases()
+        self._links = SimDeliveries(world, self, self.gateway_lost)
+        self._news = SimNews(world, self.core, self._links.broadcast)
         self._given_up: dict[int, int] = {}
         self._connected = True
-        self._connection = 0  # breaks when it counts on
         self._unsettled: Batch | None = None
         self._unsettled_since = 0.0
-        self._turn: Turn | None = None
-        self._ticking = False
-        self._attended_at = 0.0  # when presence may have changed last
+        self._writing = False  # a turn of the writer, which is the only one to touch a room
+        self._tick_later()
+
+    @property
+    def now(self) -> float:
+        return self._world.clock.now + self._skew
 
     # -- called by others ------------------------------------------------------------------------------------
 
     def own(self, epochs: Mapping[int, int]) -> None:
         given_up = {p: epoch for p, epoch in self.core.epochs.items() if p not in epochs}
+        self._news.owned(self.core.epochs, epochs, self.now)
         self.core.revoke(given_up)
-        self.core.grant(epochs)
+        before = dict(self.core.epochs)
+        self.core.grant(epochs, self.now)
+        for partition in self.core.epochs:
+            if before.get(partition) != self.core.epochs[partition]:
+                self._world.meter.owned(self.name, partition)
         if any(self._given_up.get(p) == epoch for p, epoch in epochs.items()):
-            self._resync()
+            self._links.resync()
         self._given_up = {p: epoch for p, epoch in (self._given_up | given_up).items() if p not in epochs}
 
     @property
@@ -65,53 +76,66 @@ class SimShard(Process):
         """What a ping says."""
         return dict(self.core.epochs)
 
-    def submit(self, data: bytes) -> None:
+    def submit(self, data: bytes) -> Held | None:
+        """Returns the call while it waits for room."""
         batch = c.decode_commands(data)
-        self._link(batch.gateway)
-        self._mailbox.extend((batch.gateway, command) for command in batch.commands)
-        if any(isinstance(command, c.Attend | c.Typing) for command in batch.commands):
-            self._attended_at = self._world.clock.now
-            self._tick_soon()
+        self._links.introduce(batch.gateway)
+        if self._leases.heard(batch.gateway, self.now):
+            self._world.seen["gateway came back"] += 1
+            self._links.resync(batch.gateway)
+        held = Held()
+        self._accept([(batch.gateway, command) for command in batch.commands], held)
+        return None if held.over else held
+
+    def _accept(self, commands: list[Sourced], held: Held) -> None:
+        refused = self._mailbox.put(commands, lambda: self.do(lambda: self._accept(commands, held)))
+        if refused is None:
+            return
+        held.release()
+        if refused:
+            error = Unavailable("This room is flooded; try again shortly.")
+            self._dispatch(self.core.refuse_all(refused, error).script)
         # Beside the call, as the writer is a task of its own.
-        self._world.clock.later(0.0, lambda: self.do(self._write_on))
+        self._later(0.0, self._write_on)
+
+    def _later(self, seconds: float, call: Call) -> None:
+        self._world.clock.later(seconds, lambda: self.do(call))
 
     def gateway_lost(self, gateway: str) -> None:
-        if outbox := self._outboxes.pop(gateway, None):
-            outbox.closed = True
-        self._behind.discard(gateway)
-        self.core.gateway_lost(gateway, self._world.clock.now)
-        self._attended_at = self._world.clock.now
-        self._tick_soon()
+        self._links.lost(gateway)
+        self._leases.lost(gateway)
+        self._dispatch(self._noted(self.core.gateway_lost(gateway, self.now)).script)
 
-    # -- the writer ------------------------------------------------------------------------------------------
+    # -- turns -----------------------------------------------------------------------------------------------
+
+    def _run(self, turn: Turn, then: Call) -> None:
+        """Let a turn go on, from statement to statement, to its end."""
+
+        def advance(step: Callable[[], Run]) -> None:
+            try:
+                run = step()
+            except StopIteration:
+                then()
+                return
+            self._world.database.run(self, run, answered)
+
+        def answered(result: Any, error: StoreAway | None) -> None:
+            advance((lambda: turn.send(result)) if error is None else (lambda: turn.throw(error)))
+
+        advance(lambda: next(turn))
 
     def _write_on(self) -> None:
-        if self._turn is None and self._mailbox:
-            chance = self._world.chance.of(f"{self.name} writes")
-            most = len(self._mailbox) if chance.random() < 0.8 else 1
-            queue, self._mailbox = self._mailbox[:most], self._mailbox[most:]
-            self._start(self._write(queue))
+        if not self._writing and len(self._mailbox):
+            at_most = BATCH_COMMANDS if self._chance.random() < 0.8 else 1
+            self._start(self._write(self._mailbox.take(at_most)))
 
     def _start(self, turn: Turn) -> None:
-        self._turn = turn
-        self._advance(next)
+        self._writing = True
+        self._run(turn, self._end)
 
-    def _advance(self, step: Callable[[Turn], Run]) -> None:
-        """Let the turn go on, to its next statement or its end."""
-        assert self._turn is not None
-        try:
-            run = step(self._turn)
-        except StopIteration:
-            self._turn = None
-            self._world.clock.later(0.0, lambda: self.do(self._write_on))
-            return
-        self._world.database.run(self, run, self._answered)
-
-    def _answered(self, result: Any, error: StoreAway | None) -> None:
-        if error is None:
-            self._advance(lambda turn: turn.send(result))
-        else:
-            self._advance(lambda turn: turn.throw(error))
+    def _end(self) -> None:
+        self._writing = False
+        self._later(0.0, self._write_on)
 
     def _wall(self) -> datetime:
         return START + timedelta(seconds=self._world.clock.now)
@@ -121,6 +145,27 @@ class SimShard(Process):
             yield from self._round(queue)
         else:
             self._round_without_store(queue)
+
+    def _decide(self, queue: Iterable[Sourced]) -> Batch:
+        queue = list(queue)
+        for _, command in queue:
+            if isinstance(command, c.Attend | c.ReturnAllowance) and command.grant and command.tokens is not None:
+                self._note_report(command.user_id, command.grant)
+        return self._noted(self.core.decide(queue, self._wall(), self.now))
+
+    def _note_report(self, user_id: UUID, grant: int) -> None:
+        """An owner hears of a loan."""
+        if self.core.owns(user_id):
+            self._world.meter.reported(self.name, partition_of(user_id), user_id, grant)
+
+    def _noted(self, batch: Batch) -> Batch:
+        """With the loans that were made in it noted."""
+        for lines in batch.script.values():
+            for line in lines:
+                if isinstance(line.item, c.AllowanceLent):
+                    user_id, grant = line.item.user_id, line.item.grant
+                    self._world.meter.lends(self.name, partition_of(user_id), user_id, grant)
+        return batch
 
     def _round(self, queue: list[Sourced]) -> Turn:
         core, store = self.core, self._world.store
@@ -135,9 +180,9 @@ class SimShard(Process):
             self._connected = False
             self._round_without_store(queue)
             return
-        batch = core.decide(queue, self._wall(), self._world.clock.now)
+        batch = self._decide(queue)
         self._note_refusals(batch.script)
-        self._mailbox[:0] = batch.deferred
+        self._mailbox.put_back(batch.deferred)
         if batch.events or batch.reads:
             yield from self._commit(batch)
         else:
@@ -159,7 +204,6 @@ class SimShard(Process):
         except StoreAway:
             self._connected = False
             self._unsettled, self._unsettled_since = batch, started
-            self._tick_soon()
             return
         self._finish(batch, lost)
 
@@ -180,7 +224,6 @@ class SimShard(Process):
                 yield from self._settle(self._unsettled)
         except StoreAway:
             self._connected = False
-            self._tick_soon()
             return False
         return True
 
@@ -202,33 +245,29 @@ class SimShard(Process):
         self.core.abandon(batch)
         self._dispatch(batch.answer_all(Unavailable()))
         self._dispatch(batch.script)
-        self._resync()
+        self._links.resync()
 
     def _round_without_store(self, queue: Iterable[Sourced]) -> None:
         answers, rest = self.core.refuse(queue, Unavailable())
         self._dispatch(answers.script)
-        self._dispatch(self.core.decide(rest, self._wall(), self._world.clock.now).script)
+        self._dispatch(self._decide(rest).script)
 
     # -- the tick --------------------------------------------------------------------------------------------
 
-    def _tick_soon(self) -> None:
-        if not self._ticking:
-            self._ticking = True
-            self._world.clock.later(TICK_S, lambda: self.do(self._tick))
+    def _tick_later(self) -> None:
+        self._later(TICK_S, lambda: self._run(self._tick(), self._tick_later))
 
-    def _tick(self) -> None:
-        self._ticking = False
-        now = self._world.clock.now
-        self._dispatch(self.core.tick(self._wall(), now).script)
-        if changes := dict(self.core.presence.changes(now)):
-            for user_id, room_ids in self._world.store.rooms_of_users(changes).items():
-                for gateway in self._outboxes:
-                    self._put(gateway, c.PresenceChanged(user_id, changes[user_id], room_ids))
-        if self._turn is None and (self._unsettled is not None or not self._connected):
+    def _tick(self) -> Turn:
+        for gateway in self._leases.ended(self.now):
+            self._world.seen["lease ended"] += 1
+            self._world.meter.silent()
+            if tell := self._world.tell:
+                tell(f"{self.name} has heard nothing of {gateway} for too long")
+            self._dispatch(self._noted(self.core.gateway_lost(gateway, self.now)).script)
+        self._dispatch(self._noted(self.core.tick(self._wall(), self.now)).script)
+        yield from self._news.tick(self.now)
+        if not self._writing and (self._unsettled is not None or not self._connected):
             self._start(self._recover())
-        waits = self._unsettled is not None or not self._connected or now < self._attended_at + PRESENCE_S
-        if waits or self.core.typing:
-            self._tick_soon()
 
     def _recover(self) -> Turn:
         ready = yield from self._ready_to_store()
@@ -244,70 +283,4 @@ class SimShard(Process):
 
     def _dispatch(self, script: Mapping[str, list[Line]]) -> None:
         self._note_refusals(script)
-        for gateway, lines in script.items():
-            for line in lines:
-                self._put(gateway, line.item)
-
-    def _resync(self) -> None:
-        for gateway in self._outboxes:
-            self._put(gateway, c.Lagged())
-
-    def _put(self, gateway: str, item: c.Delivery) -> None:
-        outbox = self._link(gateway)
-        droppable = isinstance(item, c.Events | c.Transient)
-        if droppable and gateway in self._behind:
-            return
-        if droppable and len(outbox.items) >= OUTBOX_ITEMS:
-            self._cut_back(gateway)
-        else:
-            outbox.put(item)
-
-    def _cut_back(self, gateway: str) -> None:
-        if tell := self._world.tell:
-            tell(f"{self.name} drops events for {gateway}, which is behind")
-        self._world.seen["cut back"] += 1
-        outbox = self._outboxes[gateway]
-        outbox.items = [i for i in outbox.items if not isinstance(i, c.Events | c.Transient | c.Lagged)]
-        outbox.put(c.Lagged())
-        self._behind.add(gateway)
-
-    def _link(self, gateway: str) -> Outbox[c.Delivery]:
-        outbox = self._outboxes.get(gateway)
-        if outbox is None:
-            chance = self._world.chance.of(f"{self.name} calls {gateway}")
-            outbox = Outbox(self._world.clock, chance, lambda items: self._deliver(gateway, outbox, items))
-            self._outboxes[gateway] = outbox
-        return outbox
-
-    def _deliver(self, gateway: str, outbox: Outbox[c.Delivery], items: list[c.Delivery]) -> None:
-        if not self.alive:
-            return
-        if any(isinstance(item, c.Lagged) for item in items):
-            self._behind.discard(gateway)
-        target: SimGateway = self._world.gateway(gateway)
-        data = c.encode(c.DeliveryBatch(self.name, items))
-
-        def failed(failure: Failure) -> None:
-            if self._outboxes.get(gateway) is not outbox:
-                return
-            if failure is Failure.GONE:
-                self.gateway_lost(gateway)
-                return
-            outbox.put_back([i for i in items if not isinstance(i, c.Events | c.Transient | c.Lagged)])
-            self._world.clock.later(RETRY_S, lambda: self.do(lambda: self._try_again(gateway, outbox)))
-
-        self._world.network.call(self, target, lambda: target.deliver(data), outbox.returned, failed)
-        if self._world.chance.of(f"{self.name} repeats to {gateway}").random() < 0.02:
-            self._repeat(target, items)
-
-    def _repeat(self, target: "SimGateway", items: list[c.Delivery]) -> None:
-        """A call that failed may have been carried out, and what is sent again then comes twice."""
-        kinds = c.Events | c.Answer | c.Refusal | c.Subscribed | c.NotOwner | c.MemberGone
-        data = c.encode(c.DeliveryBatch(self.name, [item for item in items if isinstance(item, kinds)]))
-        self._world.seen["delivered twice"] += 1
-        self._world.network.send(self.name, target.name, lambda: target.do(lambda: target.deliver(data)))
-
-    def _try_again(self, gateway: str, outbox: Outbox[c.Delivery]) -> None:
-        if self._outboxes.get(gateway) is outbox:
-            self._cut_back(gateway)
-            outbox.returned()
+        self._links.dispatch(script)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from simulation.plan import Action, Plan
+from simulation.actions import Action, Plan
 from simulation.promises import Broken
 
 Simulate = Callable[[Plan], Broken | None]

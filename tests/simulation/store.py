@@ -3,7 +3,7 @@
 Beside the rows it keeps what rows do not tell: everything that was ever stored, and when messages changed.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from simulation.promises import Broken
 from veza.realtime import commands as c
 from veza.realtime.events import EventKind, RoomEvent
 from veza.realtime.known import Stored
-from veza.realtime.messages import MessageState, Supplies, Wants
+from veza.realtime.messages import Attachment, MessageState, Supplies, Wants
 from veza.realtime.partition import partition_of
 from veza.realtime.room import RoomRole, RoomSnapshot, RoomType
 from veza.realtime.sanctions import Sanctioned
@@ -53,6 +53,8 @@ class RoomRow:
     retention_days: int | None = None
     first_seq: int = 1
     deleted: bool = False
+    stored_at: list[float] = field(default_factory=list)  # of each event of the log
+    ids: list[str] = field(default_factory=list)  # as clients see them
     # user → (seq, whether they are a member from this event on), in order
     history: dict[UUID, list[tuple[int, bool]]] = field(default_factory=dict)
 
@@ -71,15 +73,22 @@ class RoomRow:
 
 
 class Store:
-    def __init__(self, clock: Clock, owners: Mapping[int, str]) -> None:
+    """`witness` is shown every event before it is stored."""
+
+    def __init__(self, clock: Clock, owners: Mapping[int, str], witness: Callable[[RoomEvent], None]) -> None:
         self.owners = dict(owners)
         self.epochs = dict.fromkeys(owners, 1)
         self.rooms: dict[UUID, RoomRow] = {}
         self.ids: dict[UUID, RoomEvent] = {}
         self.client_ids: dict[tuple[UUID, UUID, str], RoomEvent] = {}
         self.reads: dict[tuple[UUID, UUID], int] = {}
+        self.names: dict[str, UUID] = {}
+        self.shown: set[UUID] = set()  # who is shown as present
+        self.blocks: set[tuple[UUID, UUID]] = set()  # blocker, blocked
+        self.attachments: dict[UUID, Attachment] = {}
         self.fenced = 0  # rows that came too late
         self._clock = clock
+        self._witness = witness
 
     def create(self, room_id: UUID, kind: RoomType, members: Mapping[UUID, RoomRole], others: Iterable[UUID]) -> None:
         row = self.rooms[room_id] = RoomRow(kind, "room", dict(members))
@@ -132,7 +141,10 @@ class Store:
 
     def _insert(self, event: RoomEvent) -> None:
         # What is stored does not have the content of an edit, and no frames.
+        self._witness(event)
         room = self.rooms[event.room_id]
+        room.stored_at.append(self._clock.now)
+        room.ids.append(str(event.id))
         room.log.append(msgspec.structs.replace(event, effects=None))
         self.ids[event.id] = event
         if event.client_msg_id is not None:
@@ -167,6 +179,8 @@ class Store:
             for row in event.effects.sanctions:
                 key = (row["user_id"], row["action"])
                 room.sanctions[key] = Sanctioned(row["user_id"], row["action"], None)
+            for attachment_id in event.effects.attachments:
+                self.attachments[attachment_id].message_id = event.id
             if event.effects.lift is not None:
                 room.sanctions.pop((event.effects.lift["user_id"], event.effects.lift["action"]), None)
 
@@ -211,7 +225,13 @@ class Store:
             retention_days=room.retention_days,
             pins=self._pins(room),
             sanctions=tuple(room.sanctions.values()),
+            blocked=frozenset(self._blocked_in(room)),
         )
+
+    def _blocked_in(self, room: RoomRow) -> set[UUID]:
+        if room.type is not RoomType.DIRECT:
+            return set()
+        return {blocked for blocker, blocked in self.blocks if blocker in room.members and blocked in room.members}
 
     def stored_ids(self, events: Iterable[RoomEvent]) -> set[UUID]:
         return {event.id for event in events if self.ids.get(event.id) == event}
@@ -237,6 +257,12 @@ class Store:
                 mine = {user_id: set(row.reactions.get(user_id, ()))}
                 sent_at, state = row.event.created_at, (row.deleted, row.pinned, mine)
                 supplies.messages.append(MessageState(room_id, message_id, row.seq, row.author, sent_at, *state))
+        supplies.names = {name: self.names[name] for name in wants.names if name in self.names}
+        for attachment_id in wants.attachments:
+            if attachment := self.attachments.get(attachment_id):
+                supplies.attachments[attachment_id] = msgspec.structs.replace(attachment)
+        for room_id in wants.blocks:
+            supplies.blocked[room_id] = self._blocked_in(self.rooms[room_id])
         for room_id in wants.pins:
             supplies.pins[room_id] = self._pins(self.rooms[room_id])
         return supplies
@@ -247,6 +273,21 @@ class Store:
 
     def rooms_of_users(self, user_ids: Iterable[UUID]) -> dict[UUID, list[UUID]]:
         return {u: [room_id for room_id, room in self.rooms.items() if u in room.members] for u in user_ids}
+
+    # -- people ----------------------------------------------------------------------------------------------
+
+    def save_presence(self, epochs: Mapping[int, int], statuses: Mapping[UUID, str], offline: str) -> set[int]:
+        own = self._own(epochs)
+        for user_id, status in statuses.items():
+            if partition_of(user_id) in own:
+                (self.shown.discard if status == offline else self.shown.add)(user_id)
+        return own
+
+    def present_in(self, partitions: Collection[int]) -> set[UUID]:
+        return {user_id for user_id in self.shown if partition_of(user_id) in partitions}
+
+    def set_block(self, blocker: UUID, blocked: UUID, *, on: bool) -> None:
+        (self.blocks.add if on else self.blocks.discard)((blocker, blocked))
 
     # -- what gateways read ----------------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from simulation.__main__ import run_seeds
+from simulation.actions import Action, Plan
 from simulation.mutants import MUTANTS
-from simulation.plan import Action, Plan, make_plan
+from simulation.plan import make_plan
 from simulation.run import simulate
 from simulation.shrink import Shrinker, story_of
 

@@ -5,28 +5,35 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
+from simulation import presence
+from simulation.actions import CLIENTS, DIRECT, GATEWAYS, ROOMS, SECONDS, SHARDS, Action, Plan
+from simulation.blocks import Blocks
 from simulation.client import Client
 from simulation.clock import Chance, Clock
 from simulation.database import Database
-from simulation.gateway import ServerSocket, SimGateway
+from simulation.frames import read_frames
+from simulation.gateway import Command, SimGateway
+from simulation.links import ELSEWHERE
+from simulation.meter import Meter
 from simulation.network import NOTICED_S, Network, Process
-from simulation.plan import CLIENTS, GATEWAYS, ROOMS, SECONDS, SHARDS, Action, Plan
 from simulation.promises import Broken
+from simulation.references import check_references
 from simulation.shard import SimShard
-from simulation.store import MessageRow, Store
+from simulation.sockets import ServerSocket
+from simulation.store import Store
 from simulation.supervisor import START_S, Supervisor
 from veza.realtime import commands as c
 from veza.realtime import protocol as p
-from veza.realtime.events import Person
-from veza.realtime.partition import PARTITIONS
+from veza.realtime.allowance import Limits
+from veza.realtime.events import Person, RoomEvent
+from veza.realtime.messages import Attachment
+from veza.realtime.partition import PARTITIONS, partition_of
 from veza.realtime.room import RoomRole, RoomType
 
 PEOPLE = [Person(UUID(int=(n << 8) | (n % ROOMS)), name) for n, name in enumerate(("ada", "bob", "cem"), start=16)]
 OWNER = PEOPLE[0]
 ROOM_IDS = [UUID(int=(number << 8) | number) for number in range(ROOMS)]
-ELSEWHERE = dict.fromkeys(range(ROOMS, PARTITIONS), (1, "another"))
+EMPTY = dict.fromkeys(range(ROOMS, PARTITIONS), (1, ELSEWHERE))
 # How long everything may take to be well again.
 RECOVERY_S = 40.0
 CHECK_S = 0.5
@@ -47,6 +54,9 @@ class World:
         self.seen: Counter[str] = Counter()
         self.clock = Clock()
         self.chance = Chance(plan.seed)
+        self.calm = plan.calm
+        self.limits = Limits(*plan.limits)
+        self.meter = Meter(self, *plan.limits)
         self.network = Network(self.clock, self.chance, calm=plan.calm)
         self.database = Database(self.clock, self.network)
         self.tell: Callable[[str], None] | None = None
@@ -58,14 +68,18 @@ class World:
         self._plan = plan
         self._dead: dict[str, Process] = {}
         self._refused: set[tuple[str, int]] = set()
-        self._sent: dict[UUID, tuple[ServerSocket, int, str, int]] = {}  # command → socket, its number, gateway, ref
+        self._arrived: dict[UUID, tuple[ServerSocket, int, float]] = {}  # command → socket, its number, when
+        self._refs: dict[UUID, tuple[str, int]] = {}  # command → gateway, ref
+        self._flooded: set[UUID] = set()
         self._count = 0
         self._decoded: dict[bytes, list[dict[str, Any]]] = {}
-        self.store = Store(self.clock, {partition: f"shard{partition % SHARDS}" for partition in range(ROOMS)})
-        for room_id in ROOM_IDS:
-            kind = RoomType.PUBLIC if room_id == ROOM_IDS[-1] else RoomType.GROUP
-            roles = {person.id: RoomRole.OWNER if person is OWNER else RoomRole.MEMBER for person in PEOPLE}
-            self.store.create(room_id, kind, roles, ())
+        self.people = PEOPLE
+        self.room_ids = {str(room_id): room_id for room_id in ROOM_IDS}
+        self.attached: Counter[UUID] = Counter()  # attachment → messages that were to carry it
+        self.blocks = Blocks(self, ROOM_IDS[DIRECT], (PEOPLE[0], PEOPLE[1]))
+        owners = {partition: f"shard{partition % SHARDS}" for partition in range(ROOMS)}
+        self.store = Store(self.clock, owners, self._before_it_is_stored)
+        self._furnish()
         self.supervisor = Supervisor(self)
         self._began: Counter[str] = Counter()
         for _ in range(SHARDS):
@@ -75,6 +89,15 @@ class World:
         self.supervisor.reconcile()
         # One person has several sockets, on one gateway or on two.
         self.clients = [Client(self, f"{PEOPLE[n % 3].username}{n // 3 + 1}", PEOPLE[n % 3]) for n in range(CLIENTS)]
+
+    def _furnish(self) -> None:
+        self.store.names = {person.username: person.id for person in PEOPLE}
+        everybody = {person.id: RoomRole.OWNER if person is OWNER else RoomRole.MEMBER for person in PEOPLE}
+        for room_id in ROOM_IDS[:DIRECT]:
+            kind = RoomType.PUBLIC if room_id == ROOM_IDS[DIRECT - 1] else RoomType.GROUP
+            self.store.create(room_id, kind, everybody, ())
+        two = {person.id: RoomRole.MEMBER for person in PEOPLE[:2]}
+        self.store.create(ROOM_IDS[DIRECT], RoomType.DIRECT, two, [person.id for person in PEOPLE[2:]])
 
     # -- who there is ----------------------------------------------------------------------------------------
 
@@ -89,7 +112,7 @@ class World:
         name = f"gateway{self._began['gateway']}"
         self._began["gateway"] += 1
         gateway = self.gateways[name] = SimGateway(self, name)
-        gateway.router.reroute(ELSEWHERE)
+        gateway.router.reroute(EMPTY)
         self.supervisor.watch(gateway)
         self.supervisor.reconcile()
 
@@ -105,6 +128,7 @@ class World:
         if tell := self.tell:
             tell(f"{process.name} dies")
         self.trouble = True
+        self.meter.died()
         self.network.kill(process)
         self._dead[process.name] = process
         if isinstance(process, SimShard):
@@ -128,22 +152,57 @@ class World:
     def frames(self, data: bytes) -> list[dict[str, Any]]:
         found = self._decoded.get(data)
         if found is None:
-            found = self._decoded[data] = list(_frames(data))
+            found = self._decoded[data] = list(read_frames(data))
         return found
 
-    def message(self, room_id: UUID, message_id: UUID) -> MessageRow:
-        return self.store.rooms[room_id].messages[message_id]
-
-    def sent(self, gateway: str, ref: int, command: c.RoomCommand, socket: ServerSocket) -> None:
-        """A gateway takes a command of a socket; these calls are in the socket's order."""
+    def arrived(self, command: Command, socket: ServerSocket) -> None:
+        """A gateway reads a command of a socket; these calls are in the socket's order."""
         if isinstance(command, c.DurableCommand):
-            self._sent[command.id] = (socket, len(self._sent), gateway, ref)
+            self._arrived[command.id] = socket, len(self._arrived), self.clock.now
+
+    def sent(self, gateway: str, ref: int, command: c.RoomCommand) -> None:
+        """A gateway hands a command of a socket to a shard."""
+        if isinstance(command, c.DurableCommand):
+            self._refs[command.id] = gateway, ref
+
+    def _before_it_is_stored(self, event: RoomEvent) -> None:
+        self.blocks.stored(event, self._arrived[event.id][2])
+        check_references(self.store, event)
+
+    def upload(self, room_id: UUID, person: Person, *, again: bool) -> UUID:
+        """An attachment of this person, which another message may have `again`."""
+        mine = [a.id for a in self.store.attachments.values() if (a.room_id, a.user_id) == (room_id, person.id)]
+        attachment_id = mine[-1] if again and mine else self.new_id()
+        if attachment_id not in self.store.attachments:
+            row = Attachment(attachment_id, room_id, person.id, None, "a.png", "image/png", 1)
+            self.store.attachments[attachment_id] = row
+        self.attached[attachment_id] += 1
+        return attachment_id
+
+    def flooded(self, subject: UUID) -> None:
+        """So much of it waits that no more is taken."""
+        self.seen["flooded"] += 1
+        self._flooded.add(subject)
+
+    def disturbed(self, room_id: UUID) -> bool:
+        """Whether something has happened that may cost an answer about this room."""
+        return self.trouble or room_id in self._flooded
+
+    def owner_of(self, user_id: UUID) -> SimShard | None:
+        """The shard that owns what there is of a user."""
+        _, owner = self.supervisor.map.get(partition_of(user_id), (0, ""))
+        return self.shards.get(owner)
+
+    def person(self, user_id: UUID) -> str:
+        return next(person.username for person in PEOPLE if person.id == user_id)
 
     @staticmethod
     def name(room_id: UUID) -> str:
         return f"room{room_id.int >> 8}"
 
-    def describe(self, command: p.JoinRoom | p.LeaveRoom | c.RoomCommand) -> str:
+    def describe(self, command: Command) -> str:
+        if isinstance(command, p.SetPresence):
+            return f"set_presence {command.status}"
         where = self.name(command.room_id)
         match command:
             case p.JoinRoom():
@@ -163,16 +222,25 @@ class World:
             self.clock.at(action.at, lambda action=action: self._act(action))
         self.clock.run(SECONDS)
         self._mend()
-        deadline = SECONDS + RECOVERY_S
-        while self.clock.now < deadline and self._unsettled() is not None:
-            self.clock.run(self.clock.now + CHECK_S)
-        if what := self._unsettled():
-            raise Broken("L", what)
+        self._come_to_rest()
         self._check_order()
         self._check_inside()
+        self.meter.check()
         self.seen["fenced"] += self.store.fenced
         self.seen["lost statement"] += self.database.unknown
         self.seen["lost reply"] += self.network.lost_replies
+
+    def _come_to_rest(self) -> None:
+        shown_by = SECONDS + presence.longest_s()
+        while True:
+            what, wrong = self._unsettled(), presence.wrong(self)
+            if what is None and wrong is None:
+                return
+            if wrong is not None and self.clock.now >= shown_by:
+                raise Broken("P", wrong)
+            if what is not None and self.clock.now >= SECONDS + RECOVERY_S:
+                raise Broken("L", what)
+            self.clock.run(self.clock.now + CHECK_S)
 
     def _act(self, action: Action) -> None:
         if self._perform(self, action):
@@ -185,12 +253,16 @@ class World:
         self.database.come_back()
         for process in [*self.shards.values(), *self.gateways.values(), self.supervisor]:
             process.wake()
+        for client in self.clients:
+            client.take(None)
         self.supervisor.reconcile()
 
     # -- what must be true in the end ------------------------------------------------------------------------
 
     def _unsettled(self) -> str | None:
         for client in self.clients:
+            if client.away:
+                continue
             if not client.connected:
                 return f"{client.name} has no connection"
             for command_id, request in client.requests.items():
@@ -205,6 +277,10 @@ class World:
                     return f"{client.name} is in {self.name(room_id)}, which it cannot be"
                 if not view.live or view.last_seq != room.head:
                     return f"{client.name} has seq {view.last_seq} of {room.head} in {self.name(room_id)}"
+        for gateway in self.gateways.values():
+            for socket in gateway.sockets:
+                if socket.closing:
+                    return f"{socket.client.name} is being closed"
         return None if self.supervisor.resting else "the partition map is not settled"
 
     def _check_order(self) -> None:
@@ -213,10 +289,8 @@ class World:
         for room_id, room in self.store.rooms.items():
             last: dict[ServerSocket, int] = {}
             for event in room.log:
-                if event.id not in self._sent:
-                    continue
-                socket, number, gateway, ref = self._sent[event.id]
-                if (gateway, ref) in refused:
+                socket, number, _ = self._arrived[event.id]
+                if self._refs[event.id] in refused:
                     continue
                 if number < last.get(socket, -1):
                     raise Broken(7, f"{self.name(room_id)}: {socket.client.name}'s commands were turned round")
@@ -235,16 +309,3 @@ class World:
                         raise Broken("C", f"a closed socket is still in {self.name(room_id)} at {gateway.name}")
             if leftovers := gateway.following.rooms.keys() - {r for r in ROOM_IDS if gateway.inside(r)}:
                 raise Broken("C", f"{gateway.name} follows {[self.name(r) for r in leftovers]} for nobody")
-
-
-def _frames(data: bytes) -> Any:
-    """The frames that were written together."""
-    start, end = 0, len(data)
-    while start < end:
-        size, offset = data[start + 1], 2
-        if size == 126:
-            size, offset = int.from_bytes(data[start + 2 : start + 4], "big"), 4
-        elif size == 127:
-            size, offset = int.from_bytes(data[start + 2 : start + 10], "big"), 10
-        yield msgspec.json.decode(data[start + offset : start + offset + size])
-        start += offset + size

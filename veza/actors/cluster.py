@@ -57,7 +57,7 @@ def start_ray(settings: Settings, run_dir: Path) -> None:
         ray.init(
             address="local",
             namespace=NAMESPACE,
-            num_cpus=max(2, settings.room_shards + settings.gateways + 1),
+            num_cpus=max(2, settings.room_shards + settings.gateways + 2),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,

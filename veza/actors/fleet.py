@@ -1,19 +1,19 @@
-"""Shards and gateways on every node: found when they are there, started where they are missing, led out where they are
-too many.
+"""Actors of every kind on every node: found when they are there, started where they are missing, led out where they
+are too many.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
 
+from veza.actors.kinds import Kind, seat
 from veza.actors.members import Member, Members
 from veza.actors.nodes import Node, Nodes, Wanted, actor_name, node_key, spawn
-from veza.actors.refs import NAMESPACE, ActorGone, ActorRef, ActorUnreachable, GatewayRef, ShardRef
-from veza.actors.room_shard import RoomShard
+from veza.actors.refs import NAMESPACE, ActorGone, ActorRef, ActorUnreachable
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
 from veza.errors import Unavailable, VezaError
@@ -36,27 +36,23 @@ class Fleet:
     def __init__(
         self,
         settings: Settings,
-        gateway_class: type,
         wanted: Wanted,
         tasks: TaskSet,
         *,
         nodes: Nodes,
-        shards: Members[ShardRef],
-        gateways: Members[GatewayRef],
-        introduce: Callable[[GatewayRef], Awaitable[bool]],
+        kinds: Mapping[Kind, Members[Any]],
+        introduce: Callable[[ActorRef], Awaitable[None]],
         owned: Callable[[str], int],
         on_change: Callable[[], None],
     ) -> None:
-        """`introduce` tells a new gateway the map, `owned` counts the partitions that the map gives to a shard, and
-        `on_change` is called when the map may have to change.
+        """`introduce` tells a new actor what it must know, `owned` counts the partitions that the map gives to a
+        shard, and `on_change` is called when the map may have to change.
         """
         self.wanted = wanted
         self._settings = settings
-        self._gateway_class = gateway_class
         self._tasks = tasks
         self._nodes = nodes
-        self._shards = shards
-        self._gateways = gateways
+        self._kinds = kinds
         self._introduce = introduce
         self._owned = owned
         self._on_change = on_change
@@ -73,14 +69,15 @@ class Fleet:
         """Actors that outlived an earlier Supervisor are taken over as they are, if they are whole and wanted."""
         listed = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
         names = [entry["name"] for entry in listed if entry["namespace"] == NAMESPACE]
-        shards = [ShardRef(name) for name in names if name.startswith("RoomShard-")]
-        gateways = [GatewayRef(name) for name in names if name.startswith("Gateway-")]
         await asyncio.gather(
-            self._adopt_some(self._shards, shards, self.wanted.shards),
-            self._adopt_some(self._gateways, gateways, self.wanted.gateways),
+            *(
+                self._adopt_some(kind, [kind.ref(name) for name in names if name.startswith(f"{kind.name}-")])
+                for kind in self._kinds
+            )
         )
 
-    async def _adopt_some(self, members: Members[Any], refs: Sequence[ActorRef], wanted: int) -> None:
+    async def _adopt_some(self, kind: Kind, refs: Sequence[ActorRef]) -> None:
+        members = self._kinds[kind]
         reports = await asyncio.gather(*(self._look_at(ref) for ref in refs))
         started = [(ref, report) for ref, report in zip(refs, reports, strict=True) if report["started"]]
         # Those who own most stay: the least is moved.
@@ -88,7 +85,7 @@ class Fleet:
         kept: set[str] = set()
         for ref, report in started:
             node = node_key(ref.name)
-            if node in self._nodes.living and len(members.on(node)) < wanted:
+            if node in self._nodes.living and len(members.on(node)) < kind.count(self.wanted):
                 members.add(ref, report)
                 kept.add(ref.name)
         await asyncio.gather(*(ref.kill() for ref in refs if ref.name not in kept))
@@ -109,23 +106,35 @@ class Fleet:
         answer holds up no other.
         """
         for node in self._nodes.living.values():
-            if node.key not in self._filling and self._lacks(node) != (0, 0):
+            if node.key not in self._filling and self._lacks(node):
                 self._filling.add(node.key)
                 self._tasks.start(self._fill_until_done(node), f"fill {node.name}")
-        self._end_surplus(self._shards, self.wanted.shards)
-        self._end_surplus(self._gateways, self.wanted.gateways)
+        for kind in self._kinds:
+            self._end_surplus(kind)
 
-    def _lacks(self, node: Node) -> tuple[int, int]:
-        """How many shards and gateways."""
-        if node.key in self.wanted.drained or node.key not in self._nodes.living or self._stopping:
-            return 0, 0
-        shards = self.wanted.shards - len(self._shards.on(node.key))
-        gateways = self.wanted.gateways - len(self._gateways.on(node.key))
-        return max(0, shards), max(0, gateways)
+    def _lacks(self, node: Node) -> list[Kind]:
+        """What is missing there, a kind as often as it is."""
+        if node.key not in self._nodes.living or self._stopping:
+            return []
+        return [
+            kind
+            for kind, members in self._kinds.items()
+            for _ in range(self._share(kind, node.key) - len(members.on(node.key)))
+        ]
+
+    def _share(self, kind: Kind, node: str) -> int:
+        """How many of a kind should be on a node."""
+        wanted = self.wanted
+        if node in wanted.drained:
+            return 0
+        if kind.single:
+            names = self._kinds[kind].staying()
+            return int(node == seat(names, self._nodes.living.values(), wanted.drained))
+        return kind.count(wanted)
 
     async def _fill_until_done(self, node: Node) -> None:
         try:
-            while self._lacks(node) != (0, 0):
+            while self._lacks(node):
                 try:
                     await self.fill(node)
                 except VezaError as error:
@@ -139,10 +148,8 @@ class Fleet:
 
     async def fill(self, node: Node) -> None:
         """Start what a node lacks, side by side. Raises Unavailable when something did not start; the rest stays."""
-        shards, gateways = self._lacks(node)
         started = await asyncio.gather(
-            *(self._start_shard(node) for _ in range(shards)),
-            *(self._start_gateway(node) for _ in range(gateways)),
+            *(self._start_one(kind, node) for kind in self._lacks(node)),
             # All are waited for: one that is still on its way would be started a second time.
             return_exceptions=True,
         )
@@ -150,17 +157,11 @@ class Fleet:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _start_shard(self, node: Node) -> None:
-        name = actor_name("RoomShard", node)
-        ref = ShardRef(name, spawn(RoomShard, name, node, self._settings))
+    async def _start_one(self, kind: Kind, node: Node) -> None:
+        name = actor_name(kind.name, node)
+        ref = kind.ref(name, spawn(kind.actor, name, node, self._settings))
         await self._start(ref)
-        self._shards.add(ref)
-
-    async def _start_gateway(self, node: Node) -> None:
-        name = actor_name("Gateway", node)
-        ref = GatewayRef(name, spawn(self._gateway_class, name, node, self._settings))
-        await self._start(ref)
-        self._gateways.add(ref)
+        self._kinds[kind].add(ref)
         await self._introduce(ref)
 
     async def _start(self, ref: ActorRef) -> None:
@@ -180,25 +181,24 @@ class Fleet:
 
     # -- leading out -----------------------------------------------------------------------------------------
 
-    def _end_surplus(self, members: Members[Any], wanted: int) -> None:
-        nodes = {member.node for member in members}
-        for node in nodes:
+    def _end_surplus(self, kind: Kind) -> None:
+        members = self._kinds[kind]
+        for node in {member.node for member in members}:
             # Those who own most stay, here too.
             here = sorted(members.on(node), key=lambda member: -self._owned(member.ref.name))
-            for member in here[0 if node in self.wanted.drained else wanted :]:
+            for member in here[self._share(kind, node) :]:
                 member.leaving = True
-                self._tasks.start(self._lead_out(member), f"lead out {member.ref.name}")
+                self._tasks.start(self._lead_out(member, members), f"lead out {member.ref.name}")
 
-    async def _lead_out(self, member: Member[Any]) -> None:
+    async def _lead_out(self, member: Member[Any], members: Members[Any]) -> None:
         """Its partitions first, then itself; when it has ended, its watch says so."""
         log.info("actor leaves", extra={"actor": member.ref.name})
         self._on_change()
-        members: Members[Any] = self._shards if isinstance(member.ref, ShardRef) else self._gateways
         await _until(lambda: not (self._owned(member.ref.name) and member.alive and member in members))
         await leave(member.ref, LEAVE_S)
 
     def _all(self) -> list[Member[Any]]:
-        return [*self._shards, *self._gateways]
+        return [member for members in self._kinds.values() for member in members]
 
     async def emptied(self, node: str) -> None:
         """Wait until nothing runs on a node."""
@@ -208,22 +208,23 @@ class Fleet:
         """Wait until each living node has as many as it should, and nobody is on the way out."""
 
         def done() -> bool:
-            lacking = any(self._lacks(node) != (0, 0) for node in self._nodes.living.values())
+            lacking = any(self._lacks(node) for node in self._nodes.living.values())
             return not (self._filling or lacking or any(member.leaving for member in self._all()))
 
         await _until(done)
 
     def state(self) -> list[dict[str, Any]]:
         """The nodes, with what they are and what runs there."""
+        counts = {kind.name: members for kind, members in self._kinds.items()}
         return [
             {
                 "key": node.key,
                 "name": node.name,
                 "address": node.address,
                 "drained": node.key in self.wanted.drained,
-                "shards": len(self._shards.on(node.key)),
-                "gateways": len(self._gateways.on(node.key)),
-                "partitions": sum(self._owned(member.ref.name) for member in self._shards.on(node.key)),
+                "shards": len(counts["RoomShard"].on(node.key)),
+                "gateways": len(counts["Gateway"].on(node.key)),
+                "partitions": sum(self._owned(member.ref.name) for member in counts["RoomShard"].on(node.key)),
             }
             for node in self._nodes.living.values()
         ]

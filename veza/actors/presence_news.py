@@ -1,7 +1,7 @@
 """Tells others who came and who left: what the tick of a shard does about the users it owns."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from veza import metrics
 from veza.actors.gateway_links import GatewayLinks
 from veza.errors import Unavailable
 from veza.realtime import commands as c
+from veza.realtime.partition import partition_of
 from veza.realtime.presence import OFFLINE
 from veza.realtime.round import CHATTY_ROOM_MEMBERS
 from veza.realtime.shard import ShardCore
@@ -28,7 +29,8 @@ FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 class PresenceNews:
     """What others are told is noted in the database first, so that the next owner knows whom to say goodbye for.
 
-    A change that cannot be noted now is told later, with whatever changed meanwhile.
+    A change that cannot be noted now is told later, with whatever changed meanwhile. Who has lost a partition and does
+    not know it yet can note nothing there, and so tells nothing.
     """
 
     def __init__(self, core: ShardCore, links: GatewayLinks, connect: Callable[[], Awaitable[Any]]) -> None:
@@ -39,9 +41,11 @@ class PresenceNews:
         self._takeovers = Takeovers()
         self._untold: dict[UUID, str] = {}
 
-    def owned(self, before: Collection[int], owned: Iterable[int], now: float) -> None:
-        """What the shard owned, and what it owns from now on."""
-        self._takeovers.note(before, owned, now)
+    def owned(self, before: Mapping[int, int], owned: Mapping[int, int], now: float) -> None:
+        """What the shard owned, and what it owns from now on: partition → epoch."""
+        taken = self._takeovers.note(before, owned, now)
+        # What was to be told of their users is not for certain any more.
+        self._untold = {u: status for u, status in self._untold.items() if partition_of(u) not in taken}
 
     @property
     def connected(self) -> bool:
@@ -61,28 +65,30 @@ class PresenceNews:
             return
         try:
             connection = await self._connected_now()
-            await presence.save(connection, statuses, OFFLINE)
-            rooms = await partitions.rooms_of_users(connection, statuses, CHATTY_ROOM_MEMBERS)
+            own = await presence.save(connection, self._core.epochs, statuses, OFFLINE)
+            noted = {user_id: status for user_id, status in statuses.items() if partition_of(user_id) in own}
+            rooms = await partitions.rooms_of_users(connection, noted, CHATTY_ROOM_MEMBERS)
         except FAILURES as error:
             log.warning("presence not told yet", extra={"users": len(statuses), "reason": type(error).__name__})
             return
-        self._untold = {}
+        self._untold = {user_id: status for user_id, status in self._untold.items() if user_id not in noted}
         metrics.PRESENCE_CHANGES.inc(len(rooms))
         for user_id, room_ids in rooms.items():
             self._links.broadcast(c.PresenceChanged(user_id, statuses[user_id], room_ids))
 
     async def _say_goodbye(self, taken_over: list[int], now: float) -> None:
-        """For users who were shown as present by the owner before, and left with a gateway that died with it."""
-        book = self._core.presence
+        """For users who were shown as present by the owner before, and left with a gateway that died with it; and the
+        other way round, a welcome for those who came while nobody owned them.
+        """
         try:
-            shown = await presence.shown(await self._connected_now(), taken_over)
+            present = await presence.shown(await self._connected_now(), taken_over)
         except FAILURES as error:
             log.warning("presence not looked at", extra={"reason": type(error).__name__})
             self._takeovers.again(taken_over, now)
             return
-        gone = {user_id for user_id in shown - book.users() if self._core.owns(user_id)}
-        book.absent(gone)
-        self._untold |= dict.fromkeys(gone, OFFLINE)
+        # One that was taken over again meanwhile is looked at again.
+        owned = [p for p in taken_over if p in self._core.epochs and p not in self._takeovers]
+        self._untold = self._core.presence.settled(owned, present) | self._untold
         await self._tell()
 
     async def _connected_now(self) -> Any:

@@ -5,7 +5,7 @@ calls it.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
@@ -14,6 +14,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from veza.actors.channel import Channel, Disconnected, Endpoint, HandlerFailed
 from veza.config import Settings
 from veza.errors import VezaError
+from veza.realtime.rate_window import Limiters
 from veza.realtime.routing import PartitionMap
 
 NAMESPACE = "veza"
@@ -86,10 +87,15 @@ class ActorRef:
 
 
 class BatchRef(ActorRef):
-    """An actor with an inlet: batches go to it over a connection, not by calls."""
+    """An actor with an inlet: batches go to it over a connection, not by calls. `on_lost` is called when that breaks;
+    the method `where` tells where it leads.
+    """
+
+    where = "endpoint"
 
     def __init__(self, name: str, handle: Any | None = None) -> None:
         super().__init__(name, handle)
+        self.on_lost: Callable[[], None] = lambda: None
         self._channel = Channel(self._endpoint)
 
     async def send(self, batch: bytes) -> None:
@@ -101,6 +107,7 @@ class BatchRef(ActorRef):
         except HandlerFailed as error:
             raise ActorUnreachable(self.name) from error
         except Disconnected as error:
+            self.on_lost()
             # Ray knows whether it is dead.
             await self._endpoint()
             raise ActorUnreachable(self.name) from error
@@ -111,7 +118,7 @@ class BatchRef(ActorRef):
     async def _endpoint(self) -> Endpoint:
         try:
             async with asyncio.timeout(ENDPOINT_S):
-                found: Endpoint = await self.call("endpoint")
+                found: Endpoint = await self.call(self.where)
         except (TimeoutError, VezaError) as error:
             raise ActorUnreachable(self.name) from error
         return found
@@ -134,6 +141,27 @@ class GatewayRef(BatchRef):
 
     async def set_map(self, partitions: PartitionMap) -> None:
         await self.call("set_map", dict(partitions))
+
+    async def set_limiters(self, known: Limiters) -> None:
+        await self.call("set_limiters", known)
+
+    async def set_runner(self, name: str | None) -> None:
+        await self.call("set_runner", name)
+
+
+class WindowsRef(BatchRef):
+    """A gateway, as limiters reach it."""
+
+    where = "windows_endpoint"
+
+
+class RunnerRef(BatchRef):
+    """The JobRunner, which takes rows of the audit log."""
+
+
+class LimiterRef(BatchRef):
+    async def gateway_lost(self, gateway: str) -> None:
+        await self.call("gateway_lost", gateway)
 
 
 class SupervisorRef(ActorRef):

@@ -1,4 +1,4 @@
-"""The Supervisor actor: keeps shards and gateways going on every node, and every partition with one that lives.
+"""The Supervisor actor: keeps actors of every kind going on the nodes, and every partition with a shard that lives.
 
 It is never on the path of a message. Everything it knows can be found out again (nodes and actors from Ray, owners
 from PostgreSQL), so its own crash costs nothing but time: `veza serve` starts another.
@@ -7,7 +7,8 @@ from PostgreSQL), so its own crash costs nothing but time: `veza serve` starts a
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -16,29 +17,37 @@ from ray.exceptions import RayError
 
 from veza import metrics
 from veza.actors.fleet import Fleet, leave
+from veza.actors.kinds import LIMITER, RUNNER, SHARD, Kind, gateway_kind
+from veza.actors.limiter_map import LimiterMap
 from veza.actors.members import SUSPECT_S, Member, Members
 from veza.actors.nodes import Nodes, Wanted
 from veza.actors.ownership import NO_ANSWER, Ownership
 from veza.actors.pulse import Pulse
-from veza.actors.refs import GatewayRef, ShardRef
+from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, RunnerRef, ShardRef
+from veza.actors.runner_map import RunnerMap
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
 from veza.errors import Conflict, InvalidArgument, Unavailable
 from veza.logs import log_file, rotate, setup_logging
 from veza.realtime.routing import PartitionMap
+from veza.storage import audit
 from veza.storage.database import UNREACHABLE, open_pool
 from veza.storage.sweeps import sweep
 
 log = logging.getLogger(__name__)
 
 PING_SHARDS_S = 0.5
-PING_GATEWAYS_S = 2.0
+PING_OTHERS_S = 2.0
 # A silent shard costs a process, for its partitions are with others by then.
 SHARD_PATIENCE_S = 15.0
 # A silent gateway's users look present meanwhile, which must end within 15 s; 3 s of it are the shards' own grace.
 GATEWAY_PATIENCE_S = 8.0
+# While one of the rest is silent nobody waits for it.
+OTHERS_PATIENCE_S = 8.0
 SETTLE_RETRY_S = 0.2
 SWEEP_EVERY_S = 600.0
+# A batch of a sweep may read a large table to find its rows.
+SWEEP_STATEMENT_S = 60.0
 BALANCE_EVERY_S = 10.0
 # An operator waits so long for actors that start or leave; they go on in any case.
 CHANGE_S = 60.0
@@ -58,7 +67,7 @@ class Supervisor:
         self._short = asyncio.Event()  # an actor may be missing, or one too many
         self._tasks = TaskSet("Supervisor", self._fail)
         self._shards: Members[ShardRef] = Members(
-            "room_shard",
+            SHARD.label,
             self._tasks,
             period=PING_SHARDS_S,
             patience=SHARD_PATIENCE_S,
@@ -66,27 +75,22 @@ class Supervisor:
             on_turn=self._uneven.set,
             on_lost=self._shard_lost,
         )
+        gateway = gateway_kind(gateway_class)
         # One that answers again has missed maps.
-        self._gateways: Members[GatewayRef] = Members(
-            "gateway",
-            self._tasks,
-            period=PING_GATEWAYS_S,
-            patience=GATEWAY_PATIENCE_S,
-            settled=lambda _: True,
-            on_turn=self._uneven.set,
-            on_lost=self._gateway_lost,
-        )
+        self._gateways: Members[GatewayRef] = self._watch(gateway, self._gateway_turned, self._gateway_lost)
+        self._limiters: Members[LimiterRef] = self._watch(LIMITER, self._limiter_turned, self._limiter_lost)
+        self._runners: Members[RunnerRef] = self._watch(RUNNER, self._runner_turned, self._runner_lost)
+        self._limiter_map = LimiterMap(self._limiters, self._gateways, self._tasks)
+        self._runner_map = RunnerMap(self._runners, self._gateways, self._tasks)
         self._nodes = Nodes(self._short.set)
         self._ownership = Ownership(settings.database_url, self._shards, self._gateways)
         self._fleet = Fleet(
             settings,
-            gateway_class,
             wanted,
             self._tasks,
             nodes=self._nodes,
-            shards=self._shards,
-            gateways=self._gateways,
-            introduce=self._ownership.tell_gateway,
+            kinds={SHARD: self._shards, gateway: self._gateways, LIMITER: self._limiters, RUNNER: self._runners},
+            introduce=self._introduce,
             owned=self._ownership.owned,
             on_change=self._uneven.set,
         )
@@ -94,6 +98,18 @@ class Supervisor:
         self._adopted = False
         self._starting = asyncio.Lock()
         self._life = asyncio.Event()  # never set
+
+    def _watch(self, kind: Kind, on_turn: Callable[[], None], on_lost: Callable[[Member[Any]], None]) -> Members[Any]:
+        patience = GATEWAY_PATIENCE_S if kind.ref is GatewayRef else OTHERS_PATIENCE_S
+        return Members(
+            kind.label,
+            self._tasks,
+            period=PING_OTHERS_S,
+            patience=patience,
+            settled=lambda _: True,
+            on_turn=on_turn,
+            on_lost=on_lost,
+        )
 
     # -- called by `veza serve` ------------------------------------------------------------------------------
 
@@ -131,6 +147,7 @@ class Supervisor:
         # This node's must start, or the platform has not; other nodes come when they can.
         if self._nodes.home is not None:
             await self._fleet.fill(self._nodes.home)
+        await self._limiter_map.tell()
         if not await self._ownership.reconcile():
             self._uneven.set()
         self._short.set()
@@ -147,6 +164,8 @@ class Supervisor:
             "nodes": self._fleet.state(),
             "shards": self._shards.state(),
             "gateways": self._gateways.state(),
+            "limiters": self._limiters.state(),
+            "runners": self._runners.state(),
         }
 
     def _sample(self) -> None:
@@ -159,11 +178,14 @@ class Supervisor:
         return self._ownership.map
 
     async def drain(self, timeout: float) -> None:
-        """Stop in order: gateways let go of their sockets, then shards finish their commits."""
+        """Stop in order: gateways let go of their sockets, then shards finish their commits, and whoever works for
+        both ends what it has begun.
+        """
         self._fleet.stop()
         await self._tasks.close()
         await asyncio.gather(*(leave(member.ref, timeout / 2) for member in self._gateways))
-        await asyncio.gather(*(leave(member.ref, timeout / 2) for member in self._shards))
+        rest: list[Members[Any]] = [self._shards, self._limiters, self._runners]
+        await asyncio.gather(*(leave(member.ref, timeout / 2) for members in rest for member in members))
 
     @staticmethod
     def _fail(_: BaseException) -> None:
@@ -213,6 +235,18 @@ class Supervisor:
 
     # -- watching --------------------------------------------------------------------------------------------
 
+    async def _introduce(self, ref: ActorRef) -> None:
+        """Tell a new actor what it must know."""
+        match ref:
+            case GatewayRef():
+                await asyncio.gather(
+                    self._ownership.tell_gateway(ref), self._limiter_map.introduce(ref), self._runner_map.tell(ref)
+                )
+            case LimiterRef():
+                await self._limiter_map.tell()
+            case RunnerRef():
+                self._runner_map.changed()
+
     def _agrees(self, shard: Member[ShardRef]) -> bool:
         return self._ownership.agrees(shard)
 
@@ -222,8 +256,28 @@ class Supervisor:
         self._uneven.set()
         self._short.set()
 
+    def _gateway_turned(self) -> None:
+        self._uneven.set()
+        self._runner_map.changed()
+        self._limiter_map.changed()
+
+    def _runner_turned(self) -> None:
+        self._runner_map.changed()
+
+    def _runner_lost(self, _: Member[RunnerRef]) -> None:
+        self._runner_map.changed()
+        self._short.set()
+
+    def _limiter_turned(self) -> None:
+        self._limiter_map.changed()
+
+    def _limiter_lost(self, _: Member[LimiterRef]) -> None:
+        self._limiter_map.changed()
+        self._short.set()
+
     def _gateway_lost(self, gateway: Member[GatewayRef]) -> None:
         name = gateway.ref.name
+        self._limiter_map.gateway_lost(name)
         for shard in self._shards:
             self._tasks.start(self._tell_gateway_lost(shard.ref, name), f"gateway lost {name}")
         self._short.set()
@@ -269,9 +323,12 @@ class Supervisor:
         while True:
             await asyncio.to_thread(rotate, log_file(self._settings))
             try:
-                pool = await open_pool(self._settings.database_url, size=1, name="sweep")
+                url = self._settings.database_url
+                pool = await open_pool(url, size=1, name="sweep", statement_timeout=SWEEP_STATEMENT_S)
                 async with pool:
                     removed = await sweep(pool)
+                    months = await audit.tend(pool, datetime.now(UTC), self._settings.audit_retention_months)
+                    removed["audit_log months"] = months
                 log.info("swept", extra={"removed": removed})
             except FAILURES as error:
                 log.warning("sweep put off", extra={"reason": type(error).__name__})

@@ -270,6 +270,11 @@ def _notified(kind: str, data: Mapping[str, Any]) -> str:
         sender = data.get("sender")
         who = harmless(str(sender.get("username") or "")) if isinstance(sender, Mapping) else ""
         return f"{who or 'somebody'} mentioned you  /open {given('room_id')}"
+    if kind == "announcement":
+        return f"{given('title')}: {given('content')}"
+    if kind == "moderation" and "content_type" in data:
+        whose = "account" if data["content_type"] == "user" else given("content_type")
+        return f"the administrators warn you about your {whose}"
     if kind == "moderation" and "action" in data:
         until = f" until {given('until')}" if data.get("until") else ""
         reason = f": {given('reason')}" if data.get("reason") else ""

@@ -46,7 +46,7 @@ def start(head: bool, address: str | None, port: int, name: str | None, ray_argu
     where = ["--head", f"--port={port}", "--include-dashboard=false"] if head else [f"--address={address}"]
     named = [f"--node-name={name}"] if name else []
     # So many processes are kept ready for actors; their number limits nothing.
-    processes = max(2, settings.room_shards + settings.gateways + 1)
+    processes = max(2, settings.room_shards + settings.gateways + 2)
     limits = [f"--num-cpus={processes}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats"]
     program = Path(sys.executable).with_name("ray")
     os.execve(program, [str(program), "start", *where, *named, *limits, *ray_arguments], environment)  # noqa: S606
@@ -118,7 +118,8 @@ def _print(state: dict[str, Any]) -> None:
             f"{node['name']:<20}{node['key']:<10}{node['address']:<18}{node['shards']:>7}{node['gateways']:>10}"
             f"{node['partitions']:>12}{rate:>12.1f}{'  drained' if node['drained'] else ''}"
         )
-    silent = [actor["name"] for kind in ("shards", "gateways") for actor in state[kind] if not actor["alive"]]
+    kinds = ("shards", "gateways", "limiters", "runners")
+    silent = [actor["name"] for kind in kinds for actor in state[kind] if not actor["alive"]]
     if silent:
         click.echo(f"\nsilent: {', '.join(silent)}")
     busy = sorted(

@@ -13,10 +13,13 @@ COMMANDS = {
     "serve": ("serve", "Start the platform and keep it running."),
     "migrate": ("admin", "Bring the database to this version's schema."),
     "createadmin": ("admin", "Make an administrator."),
+    "maintenance": ("switches", "Close the platform for all but administrators, or open it."),
+    "flags": ("switches", "List feature flags; turn one on or off."),
     "chat": ("chat", "Chat in the terminal."),
     "status": ("status", "What runs, where, how well."),
     "cluster": ("cluster", "Nodes of a Ray cluster: start, scale, drain."),
     "doctor": ("doctor", "Check settings and services; say how to mend them."),
+    "openapi": ("openapi", "Print the OpenAPI document."),
     "completion": ("completion", "Print the shell's completion script."),
 }
 

@@ -45,11 +45,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     live_grace_seconds: float
     trusted_proxies: tuple[str, ...]
     allowed_origins: tuple[str, ...]
+    security_contact: str
     data_dir: Path
     gateways: int
     room_shards: int
     stream_shards: int
     max_sockets_per_user: int
+    max_unsent_mib_per_user: int
+    audit_retention_months: int
     rtmp_port: int
     ray_address: str
     log_level: str
@@ -109,12 +112,15 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LIVE_GRACE_SECONDS", values.seconds(0, 86400), "60"),
     Variable("TRUSTED_PROXIES", values.networks, ""),
     Variable("ALLOWED_ORIGINS", values.web_origins, ""),
+    Variable("SECURITY_CONTACT", values.contact, ""),
     Variable("VEZA_DATA_DIR", values.directory, ".veza"),
     # Two, so that the death of one leaves the port answered.
     Variable("VEZA_GATEWAYS", values.whole(1, 64), "2"),
     Variable("VEZA_ROOM_SHARDS", values.whole(1, 256), "2"),
     Variable("VEZA_STREAM_SHARDS", values.whole(1, 256), "1"),
     Variable("VEZA_MAX_SOCKETS_PER_USER", values.whole(1, 10**6), "64"),
+    Variable("VEZA_MAX_UNSENT_MIB_PER_USER", values.whole(1, 10**6), "256"),
+    Variable("VEZA_AUDIT_RETENTION_MONTHS", values.whole(1, 1200), "13"),
     Variable("RTMP_PORT", values.whole(1, 65535), "1935"),
     Variable("RAY_ADDRESS", values.text, ""),
     Variable("LOG_LEVEL", values.choice("debug", "info", "warning", "error"), "info"),

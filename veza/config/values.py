@@ -112,6 +112,15 @@ def web_origins(value: str) -> tuple[str, ...]:
     return tuple(part.lower() for part in _parts(value))
 
 
+def contact(value: str) -> str:
+    """An address of a person or a page, as RFC 9116 wants it."""
+    if "@" in value and ":" not in value:
+        value = f"mailto:{value}"
+    if not re.fullmatch(r"(mailto:[^\s@]+@[^\s@]+|https://[^\s/]+\S*|tel:\+?[\d-]+)", value):
+        raise ValueError("must be an e-mail address, or a mailto:, https: or tel: URI")
+    return value
+
+
 def _parts(value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 

@@ -21,7 +21,7 @@ from veza.http.dispatch import Endpoint, bind
 from veza.http.middleware.edge import Edge
 from veza.http.openapi import openapi_document
 from veza.http.request import Request
-from veza.http.responses import EnvelopeErrorHandler
+from veza.http.responses import EnvelopeErrorHandler, counted
 from veza.http.routing import API_PREFIX, Resource, Route
 from veza.http.services import Services
 from veza.http.upgrade import UpgradableProtocol
@@ -44,9 +44,21 @@ _numbers = itertools.count(1)
 
 
 class Protocol(UpgradableProtocol):
-    """Sanic's protocol, whose time limits count from the first byte: Sanic's own start anew at each."""
+    """Sanic's protocol, whose time limits count from the first byte: Sanic's own start anew at each. And who connects
+    has no longer than for headers until that byte: to Sanic it is a connection kept alive.
+    """
+
+    __slots__ = ("_silent",)
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)  # type: ignore[no-untyped-call]
+        self.keep_alive_timeout = HEADER_SECONDS
+        self._silent = True
 
     def data_received(self, data: bytes) -> None:
+        if self._silent:
+            self._silent = False
+            self.keep_alive_timeout = KEEP_ALIVE_SECONDS
         before = self._time
         super().data_received(data)
         http = self.http
@@ -66,15 +78,21 @@ def create_app(services: Services, resources: Sequence[Resource]) -> Sanic[Confi
         error_handler=EnvelopeErrorHandler(),
         configure_logging=False,
     )
-    app.ctx.edge = Edge(services.settings)
+    app.ctx.edge = Edge(services.settings, services.trail)
+    app.ctx.limits = services.limits
     register_checks(services)
-    listed = list(resources)
-    for resource in [*listed, index_of(listed)]:
+    everything = with_index(resources)
+    for resource in everything:
         for route in resource.routes:
             _mount(app, route, bind(route, services))
-    docs_page.mount(app, lambda: openapi_document(listed))
+    docs_page.mount(app, lambda: openapi_document(everything))
     sdk_files.mount(app)
     return app
+
+
+def with_index(resources: Sequence[Resource]) -> list[Resource]:
+    """These, and the list of them."""
+    return [*resources, index_of(resources)]
 
 
 def _config() -> Config:
@@ -102,6 +120,7 @@ def _mount(app: Sanic[Config, Any], route: Route, endpoint: Endpoint) -> None:
         name=route.name,
         stream=route.upload is not None,
         ctx_meter=RouteMeter(route.pattern, probe=route.probe),
+        ctx_limited=route.limited,
     )
     if route.legacy:
         app.add_route(
@@ -110,14 +129,17 @@ def _mount(app: Sanic[Config, Any], route: Route, endpoint: Endpoint) -> None:
             methods=methods,
             name=f"{route.name}.legacy",
             ctx_meter=RouteMeter(route.path, probe=route.probe),
+            ctx_limited=route.limited,
         )
 
 
 def mount_socket(app: Sanic[Config, Any], upgrade: Endpoint) -> None:
     """Serve the WebSocket at `/ws` and under the API's prefix; `upgrade` answers, or takes the connection over."""
 
+    inner: Endpoint = counted(app, upgrade)
+
     async def websocket(request: Request) -> HTTPResponse | None:
-        return await upgrade(request)
+        return await inner(request)
 
     # Tells Sanic that no response is a response: the connection is no longer its own.
     websocket.is_websocket = True  # type: ignore[attr-defined]

@@ -11,9 +11,11 @@ from typing import Any
 from uuid import UUID
 
 from veza.errors import Banned, Unauthenticated
+from veza.http.api_keys import ApiKeys
 from veza.http.tokens import Audience, Claims, Tokens
 from veza.realtime.principal import Principal
 from veza.storage import sessions
+from veza.storage.api_keys import PREFIX
 from veza.storage.control_log import ControlEvent, ControlKind
 from veza.storage.sessions import TOUCH_INTERVAL, SessionState
 
@@ -53,9 +55,12 @@ class Authenticator:
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
         self._sessions_of: dict[UUID, set[UUID]] = {}
         self._loads: set[_Load] = set()
+        self._keys = ApiKeys(pool, fresh)
 
     async def access(self, token: str) -> Principal:
-        """The caller that an access token stands for. Raises Unauthenticated, Banned."""
+        """The caller that an access token or an API key stands for. Raises Unauthenticated, Banned."""
+        if token.startswith(PREFIX):
+            return await self._keys.find(token)
         return await self._authenticate(Audience.API, token)
 
     async def chat(self, token: str) -> Principal:
@@ -65,7 +70,7 @@ class Authenticator:
     async def still(self, principal: Principal) -> Principal | None:
         """Whom an open socket's session speaks for by now; None when it has ended or its user is banned."""
         if principal.session_id is None:
-            return None
+            return await self._keys.still(principal)
         claims = Claims(principal.user_id, principal.session_id)
         try:
             return (await self._find(claims, datetime.now(UTC))).state.principal
@@ -79,6 +84,7 @@ class Authenticator:
     def apply(self, events: Iterable[ControlEvent]) -> None:
         """The same, at once, for events that this process has just committed itself."""
         for event in events:
+            self._keys.apply(event)
             match event.kind:
                 case ControlKind.SESSION_REVOKED:
                     session_id = UUID(event.subject)

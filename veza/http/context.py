@@ -1,9 +1,12 @@
 """What a handler knows about the request it answers."""
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from veza.errors import Unauthenticated
+from veza.ids import new_id
 from veza.realtime.principal import Principal
+from veza.storage.audit import AuditRow
 
 if TYPE_CHECKING:
     from veza.http.request import Request
@@ -39,3 +42,18 @@ class Context:
     @property
     def user_agent(self) -> str:
         return self.request.header("user-agent") or ""
+
+    def audit(self, action: str, **details: Any) -> AuditRow:
+        """What the caller does, for the audit log. `details` hold no secret."""
+        return AuditRow(
+            id=new_id(),
+            user_id=None if self.caller is None else self.caller.user_id,
+            action=action,
+            resource=self.request.path,
+            ip=self.ip,
+            user_agent=self.user_agent,
+            status=200,
+            request_id=self.request_id,
+            created_at=datetime.now(UTC),
+            details=details,
+        )

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from veza.errors import PermissionDenied, Unauthenticated
+from veza.http import csrf
 from veza.http.context import Context
 from veza.http.envelope import Cookie, Reply
 from veza.http.routing import API_PREFIX
@@ -69,9 +70,15 @@ def _refresh_cookie(ctx: Context, value: str, max_age: int) -> Cookie:
 
 
 def presented_refresh_token(ctx: Context, body: RefreshRequest | None) -> str | None:
-    """The refresh token of the body, else of the cookie."""
+    """The refresh token of the body, else of the cookie. Raises CsrfInvalid when nothing but the cookie says who asks,
+    and no page of ours asked.
+    """
+    if body is not None and body.refresh_token:
+        return body.refresh_token
     cookie: str | None = ctx.request.cookies.get(REFRESH_COOKIE)
-    return (body.refresh_token if body else None) or cookie or None
+    if cookie and ctx.caller is None:
+        csrf.require(ctx)
+    return cookie or None
 
 
 async def exchange(ctx: Context, token: str, *, within: UUID | None = None) -> Grant:

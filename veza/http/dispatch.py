@@ -10,13 +10,14 @@ from sanic.response import HTTPResponse
 
 from veza.errors import PermissionDenied, Unauthenticated
 from veza.http.context import Context
-from veza.http.envelope import Reply, reply, success
+from veza.http.envelope import Reply, bare, reply, success
 from veza.http.idempotency import once
 from veza.http.inputs import body_reader, parse_query, query_reader, read_segment
 from veza.http.request import Request
 from veza.http.responses import error_response
 from veza.http.routing import Auth, Route
 from veza.http.services import Services
+from veza.http.switches import stays_open
 from veza.realtime.principal import Principal
 
 Endpoint = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
@@ -27,10 +28,15 @@ def bind(route: Route, services: Services) -> Endpoint:
     handler = route.handler
     status = route.status
     secured = route.auth is not Auth.NONE
+    gate = services.limits.gate(route.limit, limited=route.limited) if services.limits is not None else None
+    by_user = route.limit is not None and route.limit.per == "user"
+    switches = services.switches
+    may_close = not stays_open(route.path)
     # Only such a handler answers by itself. Another's request is answered over its head when its client leaves or its
     # time is up; its own answer is made all the same, for whoever retries.
     streams = route.result is None
     uploads = route.upload is not None
+    write = bare if route.bare else success
     read_arguments = _argument_reader(route)
 
     async def perform(ctx: Context, segments: dict[str, str]) -> HTTPResponse | None:
@@ -39,15 +45,21 @@ def bind(route: Route, services: Services) -> Endpoint:
             return None
         if isinstance(result, HTTPResponse):
             return result
-        return reply(result, status) if isinstance(result, Reply) else success(result, status)
+        return reply(result, status, write) if isinstance(result, Reply) else write(result, status)
 
     answer = once(perform) if route.idempotent else perform
 
     async def endpoint(request: Request, **segments: str) -> HTTPResponse | None:
         try:
+            if gate is not None and (wait := gate.enter(request)) is not None:
+                await wait
             ctx = Context(request, services)
+            if switches.closed and may_close:
+                await _admit(request, services, route)
             if secured:
                 ctx.caller = request.caller = await authenticate(request, services, route)
+            if gate is not None and by_user and (wait := gate.enter_as(request, ctx.principal.user_id)) is not None:
+                await wait
             return await answer(ctx, segments)
         except Exception as error:
             # The edge: every error becomes an answer here.
@@ -101,7 +113,18 @@ async def authenticate(request: Request, services: Services, route: Route) -> Pr
         raise PermissionDenied
     if ("read" if route.method == "GET" else "write") not in caller.scopes:
         raise PermissionDenied("This API key does not have the scope that asks for.")
+    if caller.key_id is not None and not route.keys:
+        raise PermissionDenied("An API key is not good for that; sign in.")
     return caller
+
+
+async def _admit(request: Request, services: Services, route: Route) -> None:
+    """During maintenance. Raises UnderMaintenance for all but administrators."""
+    try:
+        caller = await authenticate(request, services, route)
+    except (Unauthenticated, PermissionDenied):
+        caller = None
+    services.switches.admit(caller.role if caller else None)
 
 
 def credential(request: Request) -> str | None:

@@ -44,12 +44,13 @@ def mount(app: Sanic[Any, Any], document: Callable[[], bytes]) -> None:
             made.append(document())
         return raw(made[0], content_type="application/json")
 
-    app.add_route(page, "/swagger", methods=["GET", "HEAD"], ctx_meter=RouteMeter("/swagger"))
+    app.add_route(page, "/swagger", methods=["GET", "HEAD"], ctx_meter=RouteMeter("/swagger"), ctx_limited=False)
     app.add_route(
         specification,
         "/swagger/openapi.json",
         methods=["GET", "HEAD"],
         ctx_meter=RouteMeter("/swagger/openapi.json"),
+        ctx_limited=False,
     )
     for name, (path, kind) in ASSETS.items():
         app.add_route(
@@ -58,6 +59,7 @@ def mount(app: Sanic[Any, Any], document: Callable[[], bytes]) -> None:
             methods=["GET", "HEAD"],
             name=f"swagger.{name.replace('.', '_')}",
             ctx_meter=RouteMeter("/swagger/<asset>"),
+            ctx_limited=False,
         )
 
 

@@ -3,7 +3,7 @@
 `{"success":true,"data":…}`, or `{"success":false,"error":"<sentence>","code":"<word>","details"?,"request_id"}`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -87,13 +87,18 @@ def success(data: object, status: int = 200) -> JsonResponse:
     return JsonResponse(b'{"success":true,"data":%b}' % _encoder.encode(data), status)
 
 
+def bare(data: object, status: int = 200) -> JsonResponse:
+    """The data as it is, for the few answers that have no envelope."""
+    return JsonResponse(_encoder.encode(data), status)
+
+
 def failure(body: ErrorBody, status: int) -> JsonResponse:
     return JsonResponse(_encoder.encode(body), status)
 
 
-def reply(result: Reply[Any], status: int) -> JsonResponse:
-    """The envelope of a Reply; `status` is used where it names none."""
-    response = success(result.data, result.status or status)
+def reply(result: Reply[Any], status: int, answer: Callable[[object, int], JsonResponse] = success) -> JsonResponse:
+    """What a Reply says, by `answer`; `status` is used where it names none."""
+    response = answer(result.data, result.status or status)
     for name, value in (result.headers or {}).items():
         response.headers[name] = value
     for cookie in result.cookies:

@@ -18,8 +18,10 @@ from veza.errors import (
     PermissionDenied,
     RateLimited,
     RetryLater,
+    TooMuchUnsent,
     Unauthenticated,
     Unavailable,
+    UnderMaintenance,
     UnknownCommand,
     VezaError,
 )
@@ -99,10 +101,12 @@ STATUSES: dict[type[BaseException], HTTPStatus] = {
     ClientLeft: HTTPStatus.REQUEST_TIMEOUT,
     Conflict: HTTPStatus.CONFLICT,
     PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooMuchUnsent: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    UnderMaintenance: HTTPStatus.SERVICE_UNAVAILABLE,
     VezaError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
@@ -130,12 +134,13 @@ def problem_of(error: BaseException) -> Problem:
     """How to answer `error`. What is not ours and not known is a 500 that says nothing about itself."""
     known = translate(error)
     status = status_of(type(known))
-    # The text of an outage may hold addresses and paths: a 5xx only ever says what its class says.
-    message = known.message if status < HTTPStatus.INTERNAL_SERVER_ERROR else known.default_message
+    # The text of an outage may hold addresses and paths: a 5xx only ever says what its class says. What maintenance
+    # says was written for everybody.
+    public = status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(known, UnderMaintenance)
     return Problem(
         status=status,
         code=known.code,
-        message=message,
+        message=known.message if public else known.default_message,
         details=known.details if isinstance(known, Detailed) else (),
         headers=_headers_of(known),
     )
@@ -174,6 +179,7 @@ def translate(error: BaseException) -> VezaError:
 
 _SANIC: dict[type[sanic_errors.SanicException], type[VezaError]] = {
     sanic_errors.NotFound: RouteNotFound,
+    sanic_errors.MethodNotAllowed: MethodNotAllowed,
     sanic_errors.PayloadTooLarge: PayloadTooLarge,
     sanic_errors.RequestTimeout: RequestTimedOut,
     sanic_errors.ServiceUnavailable: Unavailable,
@@ -181,9 +187,6 @@ _SANIC: dict[type[sanic_errors.SanicException], type[VezaError]] = {
 
 
 def _translate_sanic(error: sanic_errors.SanicException) -> VezaError:
-    if isinstance(error, sanic_errors.MethodNotAllowed):
-        allow = error.headers.get("Allow", "")
-        return MethodNotAllowed(allowed=tuple(sorted(name for name in allow.split(", ") if name)))
     known = next((ours for theirs, ours in _SANIC.items() if isinstance(error, theirs)), None)
     if known is not None:
         return known()

@@ -15,36 +15,48 @@ from veza.actors.refs import inlet_host
 from veza.actors.tasks import Life, TaskSet
 from veza.config import Settings
 from veza.errors import Unavailable, VezaError
-from veza.http import trace
+from veza.http import announcing, trace
 from veza.http.api import (
+    admin_users,
+    announcements,
+    api_keys,
     attachments,
+    audit_logs,
     auth,
     blocks,
     chat_token,
     cluster,
     conversations,
+    feature_flags,
+    maintenance,
     members,
     messages,
     notifications,
+    reports,
     sessions,
     system,
     users,
+    validation,
+    well_known,
 )
 from veza.http.app import create_app, mount_socket, start_server, stop_server
 from veza.http.auth import Authenticator
 from veza.http.gateway_meter import GatewayMeter
 from veza.http.hub import Hub
 from veza.http.links import ShardLinks
+from veza.http.rate_limits import RateLimits
 from veza.http.room_reads import RoomReads
 from veza.http.services import Services
 from veza.http.sockets import Sockets
+from veza.http.switches import CHANGES
 from veza.http.tokens import Tokens
 from veza.logs import log_file, request_id, setup_logging
 from veza.realtime import commands as c
+from veza.realtime.rate_window import Limiters
 from veza.realtime.routing import PartitionMap
 from veza.storage import loose_objects
 from veza.storage.cache import open_cache
-from veza.storage.control_log import ControlEvent, ControlReader
+from veza.storage.control_log import ControlEvent, ControlKind, ControlReader
 from veza.storage.database import open_pool
 from veza.storage.objects import open_objects
 
@@ -54,6 +66,8 @@ RESOURCES = [
     module.resource
     for module in (
         system,
+        audit_logs,
+        api_keys,
         auth,
         sessions,
         users,
@@ -64,7 +78,14 @@ RESOURCES = [
         messages,
         attachments,
         notifications,
+        reports,
+        announcements,
+        feature_flags,
+        admin_users,
+        maintenance,
         cluster,
+        validation,
+        well_known,
     )
 ]
 
@@ -115,6 +136,7 @@ class Gateway:
         self._hub: Hub | None = None
         self._sockets: Sockets | None = None
         self._services: Services | None = None
+        self._limits: RateLimits | None = None
         self._server: Any = None
         self._pulse: Pulse | None = None
         self._resources = AsyncExitStack()
@@ -123,25 +145,38 @@ class Gateway:
         """Open everything, then the port. Raises Unavailable when PostgreSQL cannot be reached."""
         settings = self._settings
         pool = await open_pool(settings.database_url, size=POOL_SIZE, name=self.name)
-        control = ControlReader(settings.database_url, self._on_control)
+        control = ControlReader(settings.database_url, self._on_control, self._load_switches)
         authenticator = Authenticator(pool, Tokens(settings.jwt_secret), fresh=lambda: control.fresh)
         services = Services(settings=settings, pool=pool, authenticator=authenticator)
         services.cache = open_cache(settings.redis_url)
+        services.limits = self._limits = RateLimits(self.name, settings, self._tasks)
         services.objects = await self._resources.enter_async_context(open_objects(settings))
         hub = Hub(pool, self.name, links=self._tasks, tasks=self._work)
         reads = RoomReads(pool, hub.links)
-        sockets = Sockets(settings, hub, reads, authenticator=authenticator, pool=pool, tasks=self._work)
+        sockets = Sockets(
+            settings,
+            hub,
+            reads,
+            authenticator=authenticator,
+            switches=services.switches,
+            pool=pool,
+            tasks=self._work,
+        )
         services.rooms = RoomCommands(hub.links, reads, sockets)
         services.health.register("chat", self._check_chat, vital=True)
+        await services.switches.load(pool)
         self._hub, self._sockets, self._services = hub, sockets, services
         await self._inlet.start(inlet_host(settings))
+        await self._limits.start(inlet_host(settings))
         self._tasks.start(control.run(), "control log")
+        self._tasks.start(services.trail.run(), "audit trail")
         self._tasks.start(hub.work_forever(), "deliveries")
         self._tasks.start(hub.links.sweep_forever(), "unanswered commands")
         self._tasks.start(sockets.sweep_forever(), "sockets")
         self._tasks.start(sockets.limits.sweep_forever(), "message allowances")
         self._tasks.start(loose_objects.sweep_forever(pool, services.objects), "loose objects")
-        self._pulse = Pulse("gateway", self.name, GatewayMeter(self.name, hub, pool).sample)
+        meter = GatewayMeter(self.name, hub, pool, self._limits)
+        self._pulse = Pulse("gateway", self.name, meter.sample)
         self._tasks.start(self._pulse.run(), "pulse")
         app = create_app(services, RESOURCES)
         mount_socket(app, sockets.upgrade)
@@ -149,9 +184,20 @@ class Gateway:
         services.health.ready = True
 
     async def _on_control(self, event: ControlEvent) -> None:
+        if self._services is None or self._sockets is None or self._hub is None:
+            return
+        await self._services.authenticator.on_control(event)
+        await self._sockets.on_control(event)
+        if event.kind in CHANGES:
+            await self._load_switches()
+        elif event.kind is ControlKind.ANNOUNCED:
+            pushing = announcing.push(self._hub, self._services.pool, UUID(event.subject))
+            self._work.start(pushing, "announcement")
+
+    async def _load_switches(self) -> None:
         if self._services is not None and self._sockets is not None:
-            await self._services.authenticator.on_control(event)
-            await self._sockets.on_control(event)
+            await self._services.switches.load(self._services.pool)
+            self._sockets.heed_maintenance()
 
     async def _check_chat(self) -> dict[str, object]:
         """Every partition has an owner, and every owner answers."""
@@ -172,11 +218,27 @@ class Gateway:
         if self._hub is not None:
             await self._hub.deliver(data)
 
+    # -- called by limiters ----------------------------------------------------------------------------------
+
+    async def windows_endpoint(self) -> Endpoint:
+        """Where limiters send their batches. Raises Unavailable before `start`."""
+        if self._limits is None:
+            raise Unavailable
+        return self._limits.place()
+
     # -- called by the Supervisor ----------------------------------------------------------------------------
 
     async def set_map(self, partitions: PartitionMap) -> None:
         if self._hub is not None:
             self._hub.links.set_map(partitions)
+
+    async def set_runner(self, name: str | None) -> None:
+        if self._services is not None:
+            self._services.trail.set_runner(name)
+
+    async def set_limiters(self, known: Limiters) -> None:
+        if self._limits is not None:
+            self._limits.set_limiters(known)
 
     async def ping(self) -> dict[str, Any]:
         return {
@@ -207,12 +269,15 @@ class Gateway:
             await self._sockets.drain()
             await stop_server(self._server, REQUESTS_S)
             await self._services.work.finish(REQUESTS_S)
+            await self._services.trail.flushed()
             self._services.passwords.close()
             await self._close_pool(self._services.pool)
             if self._services.cache is not None:
                 await self._services.cache.aclose()
             await self._resources.aclose()
         await self._inlet.close()
+        if self._limits is not None:
+            await self._limits.close()
         await self._work.close()
         await self._tasks.close()
         self._life.end()

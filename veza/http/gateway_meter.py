@@ -34,6 +34,12 @@ class Followed(Protocol):
     def users(self) -> Sized: ...
 
 
+class Sampled(Protocol):
+    """What counts for itself."""
+
+    def sample(self) -> None: ...
+
+
 class FanoutMeter:
     """Measures what a gateway handles at once: some deliveries, whose events then go to sockets."""
 
@@ -69,9 +75,10 @@ class FanoutMeter:
 class GatewayMeter:
     """The gauges of one gateway, set each second; its tallies are flushed with them."""
 
-    def __init__(self, name: str, hub: Followed, pool: Pool) -> None:
+    def __init__(self, name: str, hub: Followed, pool: Pool, limits: Sampled) -> None:
         self._hub = hub
         self._pool = pool
+        self._limits = limits
         self._users = metrics.USERS.labels(name)
         self._rooms = metrics.ROOMS_FOLLOWED.labels(name)
         self._waiting = metrics.COMMANDS_WAITING.labels(name)
@@ -86,6 +93,7 @@ class GatewayMeter:
             metrics.COMMANDS_GIVEN_UP.labels(reason)
 
     def sample(self) -> None:
+        self._limits.sample()
         for tally in (commands, refusals, delivered):
             tally.flush()
         hub = self._hub

@@ -6,7 +6,8 @@ becomes a database error.
 
 import re
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -19,6 +20,7 @@ MAX_QUERY_FIELDS = 100
 
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_NUMBER = re.compile(r"\s*[+-]?[\d.]+(?:[eE][+-]?\d+)?\s*")
 # The closing quote is optional so that the match never fails: a failing one would be tried again at each quote.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -83,6 +85,9 @@ def query_reader(kind: Any) -> Callable[[list[tuple[str, str]]], Any]:
         field.encode_name for field in msgspec.structs.fields(kind) if _is_list(msgspec.inspect.type_info(field.type))
     )
     known = frozenset(field.encode_name for field in msgspec.structs.fields(kind))
+    times = frozenset(
+        field.encode_name for field in msgspec.structs.fields(kind) if holds_time(msgspec.inspect.type_info(field.type))
+    )
 
     def read(pairs: list[tuple[str, str]]) -> Any:
         values: dict[str, Any] = {}
@@ -91,6 +96,9 @@ def query_reader(kind: Any) -> Callable[[list[tuple[str, str]]], Any]:
                 values.setdefault(name, []).append(value)
             elif name in values:
                 raise InvalidArgument(details=((name, "is given twice"),))
+            elif name in times and _NUMBER.fullmatch(value):
+                # For seconds since 1970, which no schema announces, reading would take it.
+                raise InvalidArgument(details=((name, "must be a time as RFC 3339 writes it"),))
             elif name in known:
                 values[name] = value
         try:
@@ -99,6 +107,23 @@ def query_reader(kind: Any) -> Callable[[list[tuple[str, str]]], Any]:
             raise field_error(error) from None
 
     return read
+
+
+def utc(field: str, moment: datetime | None) -> datetime | None:
+    """The same moment in UTC. Raises InvalidArgument for one that is beyond the calendar there."""
+    try:
+        return None if moment is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgument(details=((field, "is out of range"),)) from None
+
+
+def holds_time(info: msgspec.inspect.Type) -> bool:
+    """Whether a value of this type is a time, or may be one."""
+    if isinstance(info, msgspec.inspect.Metadata):
+        return holds_time(info.type)
+    if isinstance(info, msgspec.inspect.UnionType):
+        return any(holds_time(member) for member in info.types)
+    return isinstance(info, msgspec.inspect.DateTimeType)
 
 
 def _is_list(info: msgspec.inspect.Type) -> bool:
@@ -120,7 +145,9 @@ def parse_query(raw: bytes) -> list[tuple[str, str]]:
 
 
 def read_segment(raw: str, kind: Any) -> Any:
-    """A path parameter. What is no `kind` names nothing: NotFound. What is no text is InvalidArgument."""
+    """A path parameter. What is no `kind` names nothing: NotFound. What is no text, or no name that something could be
+    given, is InvalidArgument.
+    """
     if "%" in raw:
         try:
             raw = unquote_to_bytes(raw).decode()
@@ -132,7 +159,10 @@ def read_segment(raw: str, kind: Any) -> Any:
         return raw
     try:
         return msgspec.convert(raw, kind, strict=False)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as error:
+        if get_origin(kind) is Annotated:
+            # No id but a name to be given, and one against the rules.
+            raise InvalidArgument(f"The path is not valid: {error}.") from None
         raise NotFound from None
 
 

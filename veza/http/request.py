@@ -1,18 +1,21 @@
 """The request class of the application. Every response of it, success or error, leaves through `respond`."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from time import perf_counter
 from typing import Any
 
-from sanic.exceptions import SanicException
+from sanic.exceptions import BadRequest, SanicException
+from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
 from sanic.request import Request as SanicRequest
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from veza import logs
 from veza.http.errors import PayloadTooLarge, RequestTimedOut
-from veza.http.middleware.client_address import client_address
+from veza.http.middleware.client_address import client_address, subject_of
 from veza.http.middleware.request_id import accept_or_make
+from veza.http.rate_limits import Standing
 from veza.realtime.principal import Principal
 
 # For the whole body, so that a sender of one byte a second does not hold a connection for ever.
@@ -27,15 +30,20 @@ SLOWEST_BYTES_PER_SECOND = 32 * 1024
 LINGER_SECONDS = 10.0
 LINGER_BYTES = 256 * 1024 * 1024
 
+# A line of a head that is no header: a name is a token, with the colon right behind it (RFC 9112, 5.1).
+_NO_HEADER = re.compile(rb"\r\n(?![!#$%&'*+.^_`|~0-9A-Za-z-]+:)")
+
 
 class Request(SanicRequest[Any, Any]):
-    __slots__ = ("caller", "request_id", "started")
+    __slots__ = ("caller", "request_id", "standing", "started")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check_head(self.head)
         self.started = perf_counter()
         self.request_id: str = accept_or_make(self.header("x-request-id"))
         self.caller: Principal | None = None
+        self.standing: Standing | None = None  # set where a limit was met
         # A connection is one task, and this runs in it: every line logged until the next request carries the id.
         logs.request_id.set(self.request_id)
 
@@ -43,6 +51,11 @@ class Request(SanicRequest[Any, Any]):
         """The first header of that name, which is given in lower case."""
         found: str | None = self.headers.get(name)
         return found
+
+    @property
+    def privacy_control(self) -> bool:
+        """Whether the browser asks that data is neither sold nor shared (Global Privacy Control, `Sec-GPC: 1`)."""
+        return self.header("sec-gpc") == "1"
 
     @property
     def raw_query(self) -> bytes:
@@ -53,6 +66,11 @@ class Request(SanicRequest[Any, Any]):
         peer = self.conn_info.client_ip if self.conn_info else ""
         return client_address(peer, self.header("x-forwarded-for"), self.app.ctx.edge.proxies)
 
+    @property
+    def client_subject(self) -> str:
+        """Whom the request is counted for by its address."""
+        return subject_of(self.client_address)
+
     async def receive_body(self) -> None:
         stream: Any = self.stream
         if stream is not None and stream.request_body:
@@ -61,6 +79,12 @@ class Request(SanicRequest[Any, Any]):
                     await super().receive_body()  # type: ignore[no-untyped-call]
             except TimeoutError:
                 raise self._too_slow() from None
+            except SanicPayloadTooLarge:
+                # Closed with the rest unread, the connection may lose the answer. Once it has answered, Sanic reads on
+                # as far as these allow.
+                stream.request_max_size = stream.protocol.request_max_size = LINGER_BYTES
+                stream.protocol.keep_alive_timeout = LINGER_SECONDS
+                raise
 
     @property
     def has_body(self) -> bool:
@@ -133,3 +157,12 @@ class Request(SanicRequest[Any, Any]):
             response = HTTPResponse(status=status, headers=headers, content_type=content_type)
         self.app.ctx.edge.finish(self, response)
         return await super().respond(response)
+
+
+def check_head(head: bytes) -> None:
+    """Raises BadRequest for what Sanic lets pass and a proxy before us may read otherwise: then the two would disagree
+    about where a request ends.
+    """
+    lines = head.count(b"\r\n")
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head or _NO_HEADER.search(head):
+        raise BadRequest

@@ -40,12 +40,10 @@ class RoomReads:
         membership = await rooms.require_member(self._pool, command.room_id, user_id)
         wanted = command.limit + 1
         if command.after_seq is not None:
-            events = await room_log.read_after(
-                self._pool, command.room_id, command.after_seq, wanted, messages_only=True
-            )
+            events = await room_log.messages_after(self._pool, command.room_id, command.after_seq, wanted)
         else:
             before = NEWEST if command.before_seq is None else command.before_seq
-            events = await room_log.read_before(self._pool, command.room_id, before, wanted)
+            events = await room_log.messages_before(self._pool, command.room_id, before, wanted)
         page = await self._page(user_id, events, command.limit)
         return {**page, "first_seq": membership.first_seq}
 

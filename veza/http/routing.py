@@ -9,6 +9,10 @@
 Parameters are found by name: `ctx` first; `body` and `query` are msgspec structs (`body: X | None = None` may be
 left out by the caller); every other one is a path parameter. The return annotation, or the `X` of `Reply[X]`, is
 the schema of `data`; a handler that returns a Sanic response is outside the envelope and says what it `produces`.
+A `bare` route's answer is its data without the envelope, where the reference or a standard wants it so.
+
+Every request counts against the limits of its address and of all, unless the route is `limited=False`; a route may
+have a `limit` of its own besides.
 """
 
 import enum
@@ -26,8 +30,22 @@ from veza.errors import VezaError
 from veza.http.context import Context
 from veza.http.envelope import Reply
 from veza.realtime.principal import Role
+from veza.realtime.rate_window import Policy
 
 API_PREFIX = "/api/v1"
+
+# What only a person does who has signed in, never a program with their key: sessions, passwords, keys, roles, payouts.
+KEYLESS = (
+    "/admin",
+    "/auth",
+    "/chat/token",
+    "/developer",
+    "/sell/connect",
+    "/sessions",
+    "/users/me/creator",
+    "/users/me/password",
+    "/users/me/privacy",
+)
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 
@@ -58,8 +76,11 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One declared route. `path` is relative to the API's prefix; `result` None means `produces` says it all. `upload`
-    is the struct of a form's fields beside its file, None for a route that takes no file.
+    """One declared route. `result` None means `produces` says it all. `upload`
+    is the struct of a form's fields beside its file, None for a route that takes no file. `limit` is the route's own
+    limit, and `limited` whether its requests count against those of the address and of all.
+
+    `path` is below the API's prefix, unless the route is at the `root`. A `download` knows ranges and ETags.
     """
 
     resource: str
@@ -81,10 +102,22 @@ class Route(msgspec.Struct, frozen=True):
     idempotent: bool
     probe: bool
     upload: Any
+    limit: Policy | None
+    limited: bool
+    also: tuple[int, ...]
+    headers: tuple[str, ...]
+    bare: bool
+    download: bool
+    root: bool
+
+    @property
+    def keys(self) -> bool:
+        """Whether a program may call it with an API key."""
+        return not self.path.startswith(KEYLESS) and (self.method, self.path) != ("DELETE", "/users/me")
 
     @property
     def pattern(self) -> str:
-        return API_PREFIX + self.path
+        return self.path if self.root else API_PREFIX + self.path
 
 
 class Resource:
@@ -105,13 +138,35 @@ class Resource:
         produces: str = "application/json",
         legacy: bool = False,
         probe: bool = False,
+        limit: Policy | None = None,
+        limited: bool = True,
+        also: tuple[int, ...] = (),
+        headers: tuple[str, ...] = (),
+        bare: bool = False,
+        download: bool = False,
+        root: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare a GET (and with it HEAD). `legacy` also serves it at the root, marked as deprecated.
 
-        A `probe` is called all the time by machines: the access log has it at level DEBUG while it succeeds.
+        A `probe` is called all the time by machines: the access log has it at level DEBUG while it succeeds. `also` are
+        other statuses with the same data, `headers` what the answers carry beside the common ones.
         """
         return self._declare(
-            "GET", path, status=status, auth=auth, errors=errors, produces=produces, legacy=legacy, probe=probe
+            "GET",
+            path,
+            status=status,
+            auth=auth,
+            errors=errors,
+            produces=produces,
+            legacy=legacy,
+            probe=probe,
+            limit=limit,
+            limited=limited,
+            also=also,
+            headers=headers,
+            bare=bare,
+            download=download,
+            root=root,
         )
 
     def post(
@@ -123,13 +178,29 @@ class Resource:
         errors: Iterable[type[VezaError]] = (),
         idempotent: bool = False,
         upload: Any = None,
+        limit: Policy | None = None,
+        limited: bool = True,
+        also: tuple[int, ...] = (),
+        headers: tuple[str, ...] = (),
+        bare: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare a POST. `idempotent` honours `Idempotency-Key`.
 
         `upload` takes a form with a file and these fields; the handler reads it with `services.uploads`.
         """
         return self._declare(
-            "POST", path, status=status, auth=auth, errors=errors, idempotent=idempotent, upload=upload
+            "POST",
+            path,
+            status=status,
+            auth=auth,
+            errors=errors,
+            idempotent=idempotent,
+            upload=upload,
+            limit=limit,
+            limited=limited,
+            also=also,
+            headers=headers,
+            bare=bare,
         )
 
     def put(
@@ -140,9 +211,10 @@ class Resource:
         auth: Auth = Auth.USER,
         errors: Iterable[type[VezaError]] = (),
         upload: Any = None,
+        limit: Policy | None = None,
     ) -> Callable[[Handler], Handler]:
         """Declare a PUT; `upload` as in `post`."""
-        return self._declare("PUT", path, status=status, auth=auth, errors=errors, upload=upload)
+        return self._declare("PUT", path, status=status, auth=auth, errors=errors, upload=upload, limit=limit)
 
     def delete(
         self,
@@ -151,8 +223,9 @@ class Resource:
         status: int = 200,
         auth: Auth = Auth.USER,
         errors: Iterable[type[VezaError]] = (),
+        limit: Policy | None = None,
     ) -> Callable[[Handler], Handler]:
-        return self._declare("DELETE", path, status=status, auth=auth, errors=errors)
+        return self._declare("DELETE", path, status=status, auth=auth, errors=errors, limit=limit)
 
     def _declare(
         self,
@@ -167,6 +240,13 @@ class Resource:
         probe: bool = False,
         idempotent: bool = False,
         upload: Any = None,
+        limit: Policy | None = None,
+        limited: bool = True,
+        also: tuple[int, ...] = (),
+        headers: tuple[str, ...] = (),
+        bare: bool = False,
+        download: bool = False,
+        root: bool = False,
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
             signature = _read_signature(handler, path)
@@ -175,6 +255,8 @@ class Resource:
                 raise TypeError(f"{handler.__qualname__} has no docstring: it is the summary of the route")
             if upload is not None and (signature.body is not None or idempotent):
                 raise TypeError(f"{handler.__qualname__} takes an upload: it has no body to read or to compare")
+            if limit is not None and limit.per == "user" and auth in {Auth.NONE, Auth.OPTIONAL}:
+                raise TypeError(f"{handler.__qualname__} counts by user but does not ask who that is")
             self.routes.append(
                 Route(
                     resource=self.name,
@@ -196,6 +278,13 @@ class Resource:
                     probe=probe,
                     idempotent=idempotent,
                     upload=upload,
+                    limit=limit,
+                    limited=limited,
+                    also=also,
+                    headers=headers,
+                    bare=bare,
+                    download=download,
+                    root=root,
                 )
             )
             return handler

@@ -9,6 +9,7 @@ from sanic import Sanic
 from sanic.response import HTTPResponse, file
 
 from veza.http.request import Request
+from veza.http.responses import counted
 from veza.metrics import RouteMeter
 
 _FOLDER = Path(str(importlib.resources.files("veza").joinpath("web", "sdk")))
@@ -22,7 +23,7 @@ def mount(app: Sanic[Any, Any]) -> None:
     # By name, so that a path in a request never becomes a path on the disk.
     for path in sorted(each for each in _FOLDER.iterdir() if each.suffix in _KINDS):
         app.add_route(
-            _serve(path, _KINDS[path.suffix]),
+            counted(app, _serve(path, _KINDS[path.suffix])),
             f"/sdk/{path.name}",
             methods=["GET", "HEAD"],
             name=f"sdk.{path.name.replace('.', '_')}",

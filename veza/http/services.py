@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
+from veza.http.audit_trail import AuditTrail
 from veza.http.health import Health
+from veza.http.switches import Switches
 from veza.http.uploads import Uploads
 from veza.storage.passwords import Passwords
 
@@ -14,12 +16,14 @@ if TYPE_CHECKING:
 
     from veza.http.auth import Authenticator
     from veza.http.gateway import RoomCommands
+    from veza.http.rate_limits import RateLimits
     from veza.storage.objects import ObjectStore
 
 
 @dataclass(kw_only=True, slots=True)
 class Services:
-    """`pool` is an asyncpg pool. `cache` and `objects` are None where none is configured.
+    """`pool` is an asyncpg pool. `cache` and `objects` are None where none is configured. Without `limits` any number
+    of requests is let in.
 
     `rooms` is set by a gateway that serves rooms. `work` is what requests began and must finish without their clients.
     """
@@ -31,6 +35,9 @@ class Services:
     rooms: "RoomCommands" = field(init=False, repr=False, compare=False)
     cache: "redis.asyncio.Redis | None" = None
     objects: "ObjectStore | None" = None
+    limits: "RateLimits | None" = None
     work: TaskSet = field(default_factory=lambda: TaskSet("requests"))
     health: Health = field(default_factory=Health)
+    trail: AuditTrail = field(default_factory=AuditTrail)
+    switches: Switches = field(default_factory=Switches)
     uploads: Uploads = field(default_factory=Uploads)

@@ -36,7 +36,7 @@ COMMAND_BURST = 500
 REFUSALS_PER_MINUTE = 300
 REFUSAL_BURST = 100
 # How long a socket that must go waits for the answers to what it sent.
-LEAVE_S = 1.0
+LEAVE_S = 1.5
 # What may stand behind a message that waits for its user's allowance, which takes some milliseconds.
 HELD_BYTES = 1024 * 1024
 HELD_COMMAND_BYTES = 512
@@ -305,6 +305,11 @@ class Session:
     def _check_unknown(self) -> None:
         if self.principal is not None:
             raise InvalidArgument("This socket is authenticated already.")
+
+    @property
+    def role(self) -> Role | None:
+        """None until it is authenticated."""
+        return None if self.principal is None else self.principal.role
 
     def identified(self, principal: Principal) -> None:
         self.principal = principal

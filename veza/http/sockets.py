@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import deque
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from sanic.response import HTTPResponse
 from veza import metrics
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
-from veza.errors import RateLimited, Unavailable
+from veza.errors import PermissionDenied, RateLimited, Unavailable
 from veza.http.auth import Authenticator
 from veza.http.dispatch import credential
 from veza.http.hub import Hub
@@ -22,6 +23,7 @@ from veza.http.request import Request
 from veza.http.responses import error_response
 from veza.http.room_reads import RoomReads
 from veza.http.session import LEAVE_S, Session
+from veza.http.switches import Switches
 from veza.http.upgrade import check_upgrade, hand_over
 from veza.http.websocket import WebSocket
 from veza.realtime import frames
@@ -34,20 +36,31 @@ SWEEP_S = 1.0
 # Of reactions, pins and deletions by a user on this gateway: more than a person does, less than fills a room's log.
 CHANGES_PER_MINUTE = 120
 CHANGE_BURST = 60
-# A drain tells its sockets to come back over this long, so that they do not come all at once.
-DRAIN_SPREAD_S = 3.0
-DRAIN_BATCH = 200
+# When sockets that must leave are told to come back, so that they do not come all at once: elsewhere after a drain,
+# here once maintenance may be over.
+DRAIN_MS = (200, 3200)
+MAINTENANCE_MS = (5_000, 30_000)
+LEAVING_BATCH = 200
 
 
 class Sockets:
     """The receiver of every WebSocket, and what their sessions share."""
 
     def __init__(
-        self, settings: Settings, hub: Hub, reads: RoomReads, *, authenticator: Authenticator, pool: Any, tasks: TaskSet
+        self,
+        settings: Settings,
+        hub: Hub,
+        reads: RoomReads,
+        *,
+        authenticator: Authenticator,
+        switches: Switches,
+        pool: Any,
+        tasks: TaskSet,
     ) -> None:
         self.hub = hub
         self.tasks = tasks
         self.authenticator = authenticator
+        self._switches = switches
         self.limits = MessageLimits(settings.chat_messages_per_minute, settings.chat_message_burst, hub)
         self._changes = UserBuckets(CHANGES_PER_MINUTE, CHANGE_BURST)
         self.joining = Joining(hub, Pages(pool, tasks), tasks)
@@ -95,6 +108,7 @@ class Sockets:
             raise Unavailable("This server is going away.")
         subprotocol = check_upgrade(request.headers, self._settings.allowed_origins)
         principal = await self._identify(request)
+        self._switches.admit(principal.role if principal else None)
         if principal is not None:
             self._check_count(principal.user_id)
         return subprotocol, principal
@@ -104,7 +118,12 @@ class Sockets:
         if given:
             return await self.authenticator.chat(given[0])
         token = credential(request)
-        return None if token is None else await self.authenticator.access(token)
+        if token is None:
+            return None
+        caller = await self.authenticator.access(token)
+        if "write" not in caller.scopes:
+            raise PermissionDenied("A socket needs an API key with the scope write.")
+        return caller
 
     def _check_count(self, user_id: UUID) -> None:
         if len(self.hub.users.get(user_id, ())) >= self._settings.max_sockets_per_user:
@@ -226,6 +245,9 @@ class Sockets:
             case ControlKind.SESSION_REVOKED:
                 session_id = UUID(event.subject)
                 self.hub.close_where(lambda s: _principal(s, "session_id") == session_id, CloseCode.REVOKED, "revoked")
+            case ControlKind.API_KEY_REVOKED:
+                key_id = UUID(event.subject)
+                self.hub.close_where(lambda s: _principal(s, "key_id") == key_id, CloseCode.REVOKED, "revoked")
             case ControlKind.USER_CHANGED:
                 await self._recheck(UUID(event.subject))
 
@@ -240,22 +262,39 @@ class Sockets:
                 socket.close(CloseCode.REVOKED, "revoked")
             else:
                 session.identified(still)
+        # Who was an administrator may have no place here any more.
+        self.heed_maintenance()
+
+    def heed_maintenance(self) -> None:
+        """While the platform is closed, send those away who are no administrators."""
+        if self._switches.closed:
+            self.tasks.start(self._clear(), "maintenance")
+
+    async def _clear(self) -> None:
+        async for socket in self._in_batches():
+            session = socket.session
+            if isinstance(session, Session) and not session.leaving and not self._switches.admits(session.role):
+                session.leave(random.randint(*MAINTENANCE_MS))  # noqa: S311 - spreads load
 
     async def drain(self) -> None:
         """Tell every socket to come back elsewhere, in batches; return when all are closed."""
         self._draining = True
         sockets = list(self._open)
-        random.shuffle(sockets)
-        batches = [sockets[i : i + DRAIN_BATCH] for i in range(0, len(sockets), DRAIN_BATCH)]
-        for batch in batches:
-            for socket in batch:
-                after_ms = random.randint(200, 200 + int(DRAIN_SPREAD_S * 1000))  # noqa: S311 - spreads load
-                if isinstance(socket.session, Session):
-                    socket.session.leave(after_ms)
-            # A turn for the loop; what spreads the return of the sockets is `after_ms`.
-            await asyncio.sleep(0.01)
+        async for socket in self._in_batches():
+            if isinstance(socket.session, Session):
+                socket.session.leave(random.randint(*DRAIN_MS))  # noqa: S311 - spreads load
         if not all(socket.closing for socket in sockets):
             await asyncio.sleep(LEAVE_S)
+
+    async def _in_batches(self) -> AsyncIterator[WebSocket]:
+        """Every socket that is open now, in any order, with turns for the loop."""
+        sockets = list(self._open)
+        random.shuffle(sockets)
+        for start in range(0, len(sockets), LEAVING_BATCH):
+            for socket in sockets[start : start + LEAVING_BATCH]:
+                yield socket
+            # What spreads the return of the sockets is what they are told.
+            await asyncio.sleep(0.01)
 
 
 def _principal(socket: WebSocket, field: str) -> object:

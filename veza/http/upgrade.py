@@ -65,6 +65,7 @@ def hand_over(request: Any, subprotocol: str | None) -> Any:
         "Upgrade: websocket",
         "Connection: Upgrade",
         f"Sec-WebSocket-Accept: {frames.accept_key(request.headers['sec-websocket-key'])}",
+        *request.app.ctx.edge.lines(request),
     ]
     if subprotocol is not None:
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")

@@ -9,9 +9,7 @@
 Whatever goes wrong, inside the block too, leaves no object behind.
 """
 
-import asyncio
 import codecs
-import enum
 import hashlib
 import logging
 import unicodedata
@@ -22,11 +20,12 @@ from typing import TYPE_CHECKING
 import filetype
 import msgspec
 
-from veza.errors import InvalidArgument, RateLimited, Unavailable
+from veza.errors import InvalidArgument, TooMuchUnsent, Unavailable
 from veza.http.errors import PayloadTooLarge
-from veza.http.limits import UserBuckets
+from veza.http.file_kinds import MIB, FileKind, kind_of
 from veza.http.multipart import FormReader, Part
 from veza.ids import new_id
+from veza.realtime.rate_window import Policy
 from veza.storage import loose_objects
 from veza.storage.objects import ObjectStore, ObjectWriter
 
@@ -36,29 +35,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MIB = 1024 * 1024
 # Each holds up to two parts of an object in memory.
 UPLOADS_AT_ONCE = 16
-UPLOADS_PER_MINUTE = 120
+# Of every route that takes a file, together.
+UPLOADS = Policy("uploads", 120, 60, per="user")
 # Whatever of a form is not the file: boundaries, heads of parts, other fields.
 FORM_BYTES = 64 * 1024
 # Where a type is told by.
 HEAD_BYTES = 8192
 NAME_CHARS = 255
-
-
-class FileKind(enum.StrEnum):
-    AUDIO = "audio"
-    IMAGE = "image"
-    DOCUMENT = "document"
-
-
-# Bytes that a file of a kind may have; a document is whatever is neither of the others.
-LIMITS: Mapping[FileKind, int] = {
-    FileKind.AUDIO: 200 * MIB,
-    FileKind.IMAGE: 10 * MIB,
-    FileKind.DOCUMENT: 25 * MIB,
-}
 
 
 class File(msgspec.Struct, frozen=True):
@@ -77,27 +62,29 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class Uploads:
-    """What one gateway takes in: so many at once, and so many of a user."""
+    """What one gateway takes in: so many at once."""
 
-    def __init__(self, per_minute: int = UPLOADS_PER_MINUTE) -> None:
-        self._rate = UserBuckets(per_minute, per_minute)
+    def __init__(self) -> None:
         self._under_way = 0
 
     @asynccontextmanager
-    async def received(self, ctx: "Context", area: str, limits: Mapping[FileKind, int]) -> AsyncIterator[Upload]:
+    async def received(
+        self, ctx: "Context", area: str, limits: Mapping[FileKind, int], *, left: int | None = None
+    ) -> AsyncIterator[Upload]:
         """The file of the request's form, stored under a new key in `area`. The block gives it an owner.
 
-        Raises InvalidArgument, UnsupportedMediaType, PayloadTooLarge, RequestTimedOut, RateLimited, Unavailable.
+        `left` is how many bytes the person has left; the block has the last word, for others may be on their way.
+
+        Raises InvalidArgument, UnsupportedMediaType, PayloadTooLarge, TooMuchUnsent, RequestTimedOut,
+        Unavailable.
         """
         store = ctx.services.objects
         if store is None:
             raise Unavailable
-        if wait := self._rate.take(ctx.principal.user_id, asyncio.get_running_loop().time()):
-            raise RateLimited("Too many uploads.", wait)
         if self._under_way >= UPLOADS_AT_ONCE:
             raise Unavailable("Too many uploads at once.")
         self._under_way += 1
-        receiver = _Receiver(ctx, store, f"{area}/{new_id()}", limits)
+        receiver = _Receiver(ctx, store, f"{area}/{new_id()}", limits, left)
         try:
             await receiver.receive(ctx.request)
             yield receiver.upload()
@@ -120,13 +107,16 @@ async def _discard(ctx: "Context", store: ObjectStore, key: str) -> None:
 class _Receiver:
     """Takes the form apart while it comes."""
 
-    def __init__(self, ctx: "Context", store: ObjectStore, key: str, limits: Mapping[FileKind, int]) -> None:
+    def __init__(
+        self, ctx: "Context", store: ObjectStore, key: str, limits: Mapping[FileKind, int], left: int | None
+    ) -> None:
         self.key = key
         self.noted = False  # whether there may be something to take back
         self._pool = ctx.services.pool
         self._store = store
         self._limits = limits
         self._limit = max(limits.values())
+        self._left = left
         self._declared = 0  # what the request says it has, at least, of the file
         self._part: Part | None = None
         self._file: Part | None = None
@@ -206,8 +196,11 @@ class _Receiver:
         return self._writer
 
     def _check_size(self) -> None:
-        if max(self._size, self._declared) > self._limit:
+        size = max(self._size, self._declared)
+        if size > self._limit:
             raise PayloadTooLarge(f"A file of this kind has at most {self._limit // MIB} MiB.")
+        if self._left is not None and size > self._left:
+            raise TooMuchUnsent
 
 
 def _text(name: str, value: bytes) -> str:
@@ -232,11 +225,6 @@ def type_of(head: bytes) -> str:
         return "application/octet-stream"
     plain = all(char.isprintable() or char.isspace() or unicodedata.category(char) == "Cf" for char in text)
     return "text/plain" if plain else "application/octet-stream"
-
-
-def kind_of(mime_type: str) -> FileKind:
-    area = mime_type.partition("/")[0]
-    return FileKind(area) if area in ("audio", "image") else FileKind.DOCUMENT
 
 
 def clean_name(given: str | None) -> str:

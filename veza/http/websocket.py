@@ -9,7 +9,7 @@ from typing import Protocol
 
 from veza import metrics
 from veza.realtime import frames
-from veza.realtime.frames import CloseCode, FrameError, FrameReader, Opcode
+from veza.realtime.frames import CloseCode, FrameError, FrameReader, Opcode, check_text
 
 # Above this the transport reports that the peer reads too slowly; until then a write costs no check.
 HIGH_WATER = 64 * 1024
@@ -140,6 +140,8 @@ class WebSocket(asyncio.Protocol):
         try:
             for count, (opcode, payload) in enumerate(messages, 1):
                 if opcode is Opcode.TEXT:
+                    if not payload.isascii():
+                        check_text(payload)
                     self._receiver.text(self, payload)
                 elif opcode is Opcode.BINARY:
                     self._receiver.binary(self)

@@ -10,6 +10,9 @@ from veza.realtime.partition import partition_of
 from veza.realtime.presence import strongest
 from veza.realtime.routing import Router
 
+# So many of those who left last are repeated, too: more than leave while a link to a shard breaks and is replaced.
+MAX_LEFT = 10_000
+
 
 class Loans(Protocol):
     """The message allowances that this gateway holds (`realtime.allowance`), which a new owner must be told of, too."""
@@ -37,9 +40,11 @@ class Attendance(Generic[S]):
     def __init__(self, router: Router) -> None:
         self.users: dict[UUID, dict[S, str]] = {}  # user → socket, the newest at the end → status it chose
         self.loans: Loans = NoLoans()  # set by whoever lets people write
+        self._left: dict[UUID, None] = {}  # who left, the last at the end: a report is not answered, and may be lost
         self._router = router
 
     def arrive(self, socket: S, user_id: UUID) -> list[Effect]:
+        self._left.pop(user_id, None)
         sockets = self.users.setdefault(user_id, {})
         sockets[socket] = "online"
         return [self._attend(user_id)]
@@ -50,6 +55,9 @@ class Attendance(Generic[S]):
             return []
         if not sockets:
             del self.users[user_id]
+            self._left[user_id] = None
+            if len(self._left) > MAX_LEFT:
+                del self._left[next(iter(self._left))]
         return [self._attend(user_id)]
 
     def choose_status(self, socket: S, user_id: UUID, status: str) -> list[Effect]:
@@ -73,8 +81,8 @@ class Attendance(Generic[S]):
         return [socket for socket in reversed(self.users.get(user_id, {})) if not socket.closing][:count]
 
     def _known(self) -> list[UUID]:
-        """Who has sockets or an allowance here; those in order, so that it is the same each time."""
-        return [*self.users, *(user_id for user_id in self.loans.holders() if user_id not in self.users)]
+        """Who has sockets here, had some, or has an allowance here."""
+        return list({**self.users, **self._left, **dict.fromkeys(self.loans.holders())})
 
     def _repeat(self, user_ids: Iterable[UUID]) -> list[Effect]:
         return [self._attend(user_id, again=True) for user_id in user_ids]

@@ -61,6 +61,9 @@ class RoomEvent(msgspec.Struct, frozen=True):
 
     `content` and `mentions` of a message_edited are shown but not stored with the event: the message's own row has
     them, and only that. `edited_at` and `deleted_at` are the message's, known when it is read from the log.
+
+    `message_seq` of an event that is no message is stored and not shown: the seq of the newest message before it, 0
+    when there is none. History passes over such events by it.
     """
 
     room_id: UUID
@@ -77,6 +80,7 @@ class RoomEvent(msgspec.Struct, frozen=True):
     mentions: list[str] = []
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
+    message_seq: int | None = None
 
 
 def wire(event: RoomEvent) -> dict[str, Any]:

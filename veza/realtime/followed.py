@@ -20,7 +20,9 @@ class Member(NamedTuple):
 
 
 class RoomEntry(Generic[S]):
-    """A followed room. `sockets` get everything; `joiners` will; `pending` joins wait for the shard or the feed."""
+    """A followed room. `sockets` get everything; `joiners` will; `pending` joins wait for the shard or the feed.
+    `readers` are the latest joins for which a page is read; those whose page is the last are joiners.
+    """
 
     __slots__ = (
         "again",
@@ -32,6 +34,7 @@ class RoomEntry(Generic[S]):
         "id",
         "joiners",
         "pending",
+        "readers",
         "refused",
         "removals",
         "sockets",
@@ -44,6 +47,7 @@ class RoomEntry(Generic[S]):
         self.first_seq: int | None = None  # the lowest that the log has kept, when last looked
         self.sockets: dict[S, Member] = {}
         self.joiners: dict[S, Join[S]] = {}
+        self.readers: dict[S, Join[S]] = {}
         self.pending: dict[S, Asking] = {}
         self.waiting: dict[Join[S], int] = {}  # joins that wait until the feed has caught up, with the shard's seq
         # Who goes when the event of this seq has been passed on; None is everybody.
@@ -56,4 +60,4 @@ class RoomEntry(Generic[S]):
 
     @property
     def deserted(self) -> bool:
-        return not (self.sockets or self.joiners or self.waiting or self.pending)
+        return not (self.sockets or self.joiners or self.readers or self.waiting or self.pending)

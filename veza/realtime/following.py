@@ -202,6 +202,7 @@ class Following(Generic[S]):
             return []
         entry.sockets.pop(socket, None)
         entry.joiners.pop(socket, None)
+        entry.readers.pop(socket, None)
         entry.pending.pop(socket, None)
         self.release(entry)
         return self.take()

@@ -31,6 +31,7 @@ class CloseCode(enum.IntEnum):
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
     NO_STATUS = 1005
+    NOT_TEXT = 1007
     TOO_BIG = 1009
     INTERNAL = 1011
     AUTH_TIMEOUT = 4001
@@ -75,6 +76,14 @@ def encode_close(code: CloseCode, reason: str = "") -> bytes:
     # Cut between characters: a reason is UTF-8, and a control frame has at most 125 bytes.
     text = reason.encode()[:120].decode(errors="ignore")
     return encode(int(code).to_bytes(2, "big") + text.encode(), Opcode.CLOSE)
+
+
+def check_text(payload: bytes) -> None:
+    """Raises FrameError when the payload of a text message is not UTF-8 (RFC 6455, 8.1)."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise FrameError(CloseCode.NOT_TEXT, "text that is not UTF-8") from None
 
 
 class FrameReader:

@@ -108,7 +108,7 @@ class Joins(Generic[S]):
         self._still_asks(join)
         if isinstance(answer, VezaError):
             self._refuse(join, answer)
-        return self._done(join)
+        return self._end(join)
 
     def admitted(self, join: Join[S], seq: int) -> list[Effect]:
         """The shard said yes; `seq` is stored. The feed may still lack events up to it."""
@@ -116,12 +116,15 @@ class Joins(Generic[S]):
         if entry.feed.wanted is not None and entry.pending.get(join.socket) is join.asking:
             entry.waiting[join] = seq
             return [Later(JOIN_PATIENCE_S, JOIN_PATIENCE_S, partial(self._tired, join))]
-        if not self._still_asks(join) or join.asking.gone_at > seq:
+        overtaken = not self._still_asks(join) or join.asking.gone_at > seq
+        # One that asks a second time must not undo what the socket has asked for since.
+        if overtaken or (join.gone and not self._is_reader(join)):
             self._refuse(join, _overtaken())
         elif not join.socket.closing:
             join.member = Member(join.member.user_id, seq)
             self._place(join, max(seq, entry.feed.last_seq or 0))
-        return self._done(join)
+            return self._done(join)
+        return self._end(join)
 
     def _tired(self, join: Join[S]) -> list[Effect]:
         """The room did not catch up in time."""
@@ -129,6 +132,12 @@ class Joins(Generic[S]):
             return []
         self._still_asks(join)
         self._refuse(join, Unavailable("The room cannot be read right now; try again shortly."))
+        return self._end(join)
+
+    def _end(self, join: Join[S]) -> list[Effect]:
+        """It is answered, or nobody waits for that any more."""
+        if self._is_reader(join):
+            del join.entry.readers[join.socket]
         return self._done(join)
 
     def _done(self, join: Join[S]) -> list[Effect]:
@@ -147,6 +156,7 @@ class Joins(Generic[S]):
 
     def _place(self, join: Join[S], head: int) -> None:
         entry, last_seq = join.entry, join.command.last_seq
+        entry.readers.pop(join.socket, None)
         if last_seq is None:
             last_seq = head
         if last_seq > head:
@@ -164,6 +174,7 @@ class Joins(Generic[S]):
         entry.joiners.pop(join.socket, None)
         join.head = head
         join.last_page = head - start <= p.PAGE_EVENTS
+        entry.readers[join.socket] = join
         if join.last_page:
             entry.joiners[join.socket] = join
         self._following.put(ReadPage(join, start, min(head, start + p.PAGE_EVENTS)))
@@ -175,10 +186,11 @@ class Joins(Generic[S]):
         entry = join.entry
         entry.first_seq = max(page.first_seq, entry.first_seq or 1)
         inside = entry.joiners.pop(join.socket, None) if self._is_joiner(join) else None
-        if join.last_page and inside is None:
+        emptied = not join.last_page and page.events == _NO_EVENTS
+        if (join.last_page and inside is None) or (emptied and not self._is_reader(join)):
             # It left, was removed, or asked again meanwhile.
             self._refuse(join, _overtaken())
-        elif not join.last_page and page.events == _NO_EVENTS:
+        elif emptied:
             # All of the page is gone by retention: what is kept begins further on.
             join.gone = page.last_seq
             return self._ask(join)
@@ -189,17 +201,21 @@ class Joins(Generic[S]):
             self._reply(join, join.head, page.events, has_more=False)
             if join.buffered:
                 self._following.put(Say(join.socket, b"".join(join.buffered)))
-        return self._done(join)
+        return self._end(join)
 
     def page_failed(self, join: Join[S]) -> list[Effect]:
         """Whoever read the page has answered why not."""
         if self._is_joiner(join):
             del join.entry.joiners[join.socket]
-        return self._done(join)
+        return self._end(join)
 
     @staticmethod
     def _is_joiner(join: Join[S]) -> bool:
         return join.entry.joiners.get(join.socket) is join
+
+    @staticmethod
+    def _is_reader(join: Join[S]) -> bool:
+        return join.entry.readers.get(join.socket) is join
 
     def _enter(self, join: Join[S]) -> None:
         join.entry.joiners.pop(join.socket, None)

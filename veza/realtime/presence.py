@@ -1,7 +1,9 @@
 """Who is online, over all gateways: the owner of a user's partition adds up what the gateways report."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
+
+from veza.realtime.partition import partition_of
 
 # A user whose last socket closed stays online this long, so that a reconnect (or 5,000 of them) is no news.
 GRACE_S = 3.0
@@ -9,8 +11,6 @@ GRACE_S = 3.0
 LEASE_S = 8.0
 # Gateways are heard of this often; three in a row may be late.
 BEAT_S = 2.0
-# Gateways that were late report within seconds, or are ended.
-MAX_ABSENT = 10_000
 # Who looks at the leases later than this was asleep, and heard nothing because of that.
 AWAKE_S = 1.0
 
@@ -44,22 +44,23 @@ class PresenceBook:
         self._max_sockets = max_sockets
         self._users: dict[UUID, _Attendance] = {}
         self._dirty: set[UUID] = set()
-        self._absent: dict[UUID, None] = {}  # users of whom others were told that they left, unseen by this book
+        self._taken_over: set[int] = set()  # partitions whose users others may know of, unlike this book
         # user → gateway → how many it added beyond the limit, the last to add at the end
         self._crowded: dict[UUID, dict[str, int]] = {}
 
     def attend(
         self, gateway: str, user_id: UUID, sockets: int, status: str, now: float, *, again: bool = False
     ) -> None:
-        """`again`: a report repeated to a new owner, so that others know the status already."""
+        """`again`: a report repeated to a new owner, so that others know the status already, unless it was the first
+        and nobody took it. `settled` finds that out; who reports for the first time after that is news in any case.
+        """
         user = self._users.get(user_id)
         if user is None:
             if not sockets:
                 return
             user = self._users[user_id] = _Attendance()
-            if again and user_id not in self._absent:
+            if again and partition_of(user_id) in self._taken_over:
                 user.shown = OFFLINE if status == "invisible" else status
-            self._absent.pop(user_id, None)
         before = user.gateways.get(gateway, (0, ""))[0]
         if sockets:
             user.gateways[gateway] = sockets, status
@@ -91,11 +92,21 @@ class PresenceBook:
             self._crowded.pop(user_id, None)
         self._dirty -= user_ids
 
-    def absent(self, user_ids: Iterable[UUID]) -> None:
-        """Others are told that these left, though no gateway said so: a report of theirs that is late is news."""
-        self._absent |= dict.fromkeys(user_ids)
-        for user_id in list(self._absent)[:-MAX_ABSENT]:
-            del self._absent[user_id]
+    def took_over(self, partitions: Iterable[int]) -> None:
+        """Somebody else has told others of the users of these partitions until now."""
+        self._taken_over.update(partitions)
+
+    def settled(self, partitions: Iterable[int], present: Collection[UUID]) -> dict[UUID, str]:
+        """All gateways that live have said who is in these partitions, of whose users the owner before showed these as
+        present. Returns of whom others must be told what, because they came or went in between.
+        """
+        due = set(partitions)
+        self._taken_over -= due
+        told = {user_id: OFFLINE for user_id in present if user_id not in self._users and partition_of(user_id) in due}
+        for user_id, user in self._users.items():
+            if partition_of(user_id) in due and (user.shown != OFFLINE) != (user_id in present):
+                told[user_id] = user.shown
+        return told
 
     def users(self) -> set[UUID]:
         return set(self._users)

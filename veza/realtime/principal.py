@@ -23,10 +23,11 @@ class Role(enum.StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """An authenticated caller. `session_id` is None for an API key."""
+    """An authenticated caller. `session_id` is None for an API key, `key_id` for a session."""
 
     user_id: UUID
     username: str
     role: Role
     session_id: UUID | None = None
     scopes: frozenset[str] = frozenset({"read", "write"})
+    key_id: UUID | None = None

@@ -66,7 +66,9 @@ Outcome = RoomEvent | Stored | Unchanged
 
 
 class RoomSnapshot(msgspec.Struct, frozen=True):
-    """A room as the store has it. `blocked` are those of a direct room whom the other one has blocked."""
+    """A room as the store has it. `last_message` is the seq of its newest message, 0 when it has none. `blocked` are
+    those of a direct room whom the other one has blocked.
+    """
 
     id: UUID
     type: RoomType
@@ -78,6 +80,7 @@ class RoomSnapshot(msgspec.Struct, frozen=True):
     pins: int = 0
     sanctions: tuple[Sanctioned, ...] = ()
     blocked: frozenset[UUID] = frozenset()
+    last_message: int = 0
 
 
 class Room:
@@ -94,6 +97,7 @@ class Room:
         "head",
         "id",
         "known",
+        "last_message",
         "members",
         "messages",
         "name",
@@ -112,6 +116,7 @@ class Room:
         self.name = snapshot.name
         self.head = snapshot.head  # the seq of the last event decided
         self.stored = snapshot.head  # the seq of the last event known to be stored
+        self.last_message = snapshot.last_message  # the seq of the last message decided
         self.members = dict(snapshot.members)
         self.known = Known(complete=snapshot.head == 0)
         self.messages: OrderedDict[UUID, MessageState] = OrderedDict()
@@ -325,9 +330,24 @@ class Room:
     ) -> RoomEvent:
         """Number an event; the last step of deciding a command."""
         self.head += 1
-        stored = Stored(event_id, self.head, now, kind is EventKind.MESSAGE)
+        is_message = kind is EventKind.MESSAGE
+        if is_message:
+            self.last_message = self.head
+        stored = Stored(event_id, self.head, now, is_message)
         self.known.remember(stored, sender.id, client_msg_id)
-        return RoomEvent(self.id, self.head, event_id, kind, sender, now, body, client_msg_id, subject, effects)
+        return RoomEvent(
+            self.id,
+            self.head,
+            event_id,
+            kind,
+            sender,
+            now,
+            body,
+            client_msg_id,
+            subject,
+            effects,
+            message_seq=None if is_message else self.last_message,
+        )
 
     # -- transient -------------------------------------------------------------------------------------------
 

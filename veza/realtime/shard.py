@@ -62,6 +62,7 @@ class ShardCore:
         self._drop(newer.keys() & self.epochs.keys())
         self.epochs.update(newer)
         self._since.update(newer)
+        self.presence.took_over(newer)
         for partition, epoch in newer.items():
             self.lender.granted(partition, epoch, 0.0 if now is None else now + allowance.SETTLE_S)
 
@@ -74,6 +75,10 @@ class ShardCore:
     def _drop(self, partitions: set[int]) -> None:
         for room_id in [room_id for room_id in self.rooms if partition_of(room_id) in partitions]:
             self.unload(room_id)
+        # What was read of them for this round has gone with them.
+        self._read = {
+            room_id: epoch for room_id, epoch in self._read.items() if partition_of(room_id) not in partitions
+        }
         self.presence.forget({user for user in self.presence.users() if partition_of(user) in partitions})
         self.lender.forget(partitions)
 

@@ -1,11 +1,19 @@
-"""What a username, an e-mail address and a password must look like."""
+"""What a username, an e-mail address, a password and a web address must look like.
+
+The patterns are written so that JSON Schema and Python read them alike: the API's document shows them.
+"""
 
 import re
 from collections.abc import Iterator
 
 from veza.errors import InvalidArgument
 
-_USERNAME = re.compile(r"[A-Za-z0-9_.-]{3,30}")
+USERNAME_PATTERN = r"^[A-Za-z0-9_.-]{3,30}(?!\n)$"
+# An address that a browser may load; never `javascript:` or `data:`.
+WEB_ADDRESS_PATTERN = r"^https?://[^\s/]+[^\s]*(?!\n)$"
+MAX_WEB_ADDRESS_LENGTH = 2048
+_USERNAME = re.compile(USERNAME_PATTERN)
+_WEB_ADDRESS = re.compile(WEB_ADDRESS_PATTERN)
 # Deliverability can only be tried; this refuses what cannot be an address.
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@.\x00-\x1f\x7f]+(\.[^\s@.\x00-\x1f\x7f]+)+")
 MAX_EMAIL_LENGTH = 254
@@ -42,6 +50,13 @@ def password_problem(value: str) -> str | None:
         if not found
     ]
     return f"must contain {', '.join(missing)}" if missing else None
+
+
+def web_address_problem(value: str) -> str | None:
+    """What is wrong with an address of the web, or None."""
+    if len(value) <= MAX_WEB_ADDRESS_LENGTH and _WEB_ADDRESS.search(value):
+        return None
+    return f"must be an http or https address of at most {MAX_WEB_ADDRESS_LENGTH} characters"
 
 
 _PROBLEM_OF = {

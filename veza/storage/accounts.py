@@ -1,9 +1,9 @@
-"""People: made, signed in, changed, banned.
+"""People: made, signed in, changed.
 
 One function is one transaction. Those that change what gateways cache return the control events they appended.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -48,7 +48,7 @@ class Profile(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-def _account(row: Any) -> Account:
+def account_of(row: Any) -> Account:
     """Raises UserNotFound where a statement found no row."""
     if row is None:
         raise UserNotFound
@@ -96,11 +96,20 @@ async def create_admin(pool: Any, username: str, email: str, password: str) -> A
         passwords.close()
     with _unique_names():
         row = await pool.fetchrow(sql("account_create"), uuid4(), username, email, password_hash, Role.ADMIN)
-    return _account(row)
+    return account_of(row)
 
 
-async def log_in(pool: Any, passwords: Passwords, *, email: str, password: str, device: str, ip: str) -> Grant:
-    """Open a session for whoever knows the password.
+async def log_in(
+    pool: Any,
+    passwords: Passwords,
+    *,
+    email: str,
+    password: str,
+    device: str,
+    ip: str,
+    admit: Callable[[Role], None] = lambda _: None,
+) -> Grant:
+    """Open a session for whoever knows the password. `admit` may refuse somebody for their role, by raising.
 
     Raises Unauthenticated, alike and after the same work whether the address or the password is wrong; RateLimited
     after too many of those; Banned; Unavailable when too many passwords wait to be checked.
@@ -117,6 +126,7 @@ async def log_in(pool: Any, passwords: Passwords, *, email: str, password: str, 
                 if row["banned"]:
                     raise Banned
                 raise Unauthenticated("The account was changed just now; sign in again.")
+            admit(Role(row["role"]))
             return await sessions.open_session(
                 connection, user_id=row["id"], username=row["username"], email=row["email"], device=device, ip=ip
             )
@@ -125,7 +135,16 @@ async def log_in(pool: Any, passwords: Passwords, *, email: str, password: str, 
 
 async def find(connection: Connection, user_id: UUID) -> Account:
     """Raises UserNotFound."""
-    return _account(await connection.fetchrow(sql("account_by_id"), user_id))
+    return account_of(await connection.fetchrow(sql("account_by_id"), user_id))
+
+
+async def set_do_not_sell(connection: Connection, user_id: UUID, chosen: bool) -> None:
+    """Raises UserNotFound."""
+    changed = await connection.fetchval(
+        "UPDATE users SET do_not_sell = $2 WHERE id = $1 AND deleted_at IS NULL RETURNING id", user_id, chosen
+    )
+    if changed is None:
+        raise UserNotFound
 
 
 async def find_profile(connection: Connection, user_id: UUID) -> Profile:
@@ -161,8 +180,8 @@ async def update(
                 None if keep_avatar else avatar_url,
                 not keep_avatar,
             )
-            account = _account(row)
-            return account, await _announce(connection, user_id) if username is not None else ()
+            account = account_of(row)
+            return account, await announce_change(connection, user_id) if username is not None else ()
 
 
 async def change_password(
@@ -202,47 +221,11 @@ async def become_creator(pool: Any, user_id: UUID) -> tuple[Account, tuple[Contr
         row = await connection.fetchrow(sql("account_become_creator"), user_id)
         if row is None:
             return await find(connection, user_id), ()
-        return _account(row), await _announce(connection, user_id)
+        return account_of(row), await announce_change(connection, user_id)
 
 
-async def set_role(pool: Any, user_id: UUID, role: Role) -> tuple[Account, tuple[ControlEvent, ...]]:
-    """Give a person a role. Raises UserNotFound, Conflict when it would leave no administrator."""
-    async with transaction(pool) as connection:
-        if role is not Role.ADMIN:
-            await _keep_an_admin(connection, user_id)
-        account = _account(await connection.fetchrow(sql("account_set_role"), user_id, role))
-        return account, await _announce(connection, user_id)
-
-
-async def ban(pool: Any, user_id: UUID) -> tuple[ControlEvent, ...]:
-    """Shut a person out and end their sessions. Raises UserNotFound, Conflict for the last administrator."""
-    async with transaction(pool) as connection:
-        await _keep_an_admin(connection, user_id)
-        await _set_banned(connection, user_id, banned=True)
-        ended = await sessions.revoke_all(connection, user_id)
-        return *ended, *await _announce(connection, user_id)
-
-
-async def unban(pool: Any, user_id: UUID) -> tuple[ControlEvent, ...]:
-    """Let a person sign in again. Raises UserNotFound."""
-    async with transaction(pool) as connection:
-        await _set_banned(connection, user_id, banned=False)
-        return await _announce(connection, user_id)
-
-
-async def _set_banned(connection: Connection, user_id: UUID, *, banned: bool) -> None:
-    if await connection.fetchval(sql("account_set_banned"), user_id, banned) is None:
-        raise UserNotFound
-
-
-async def _keep_an_admin(connection: Connection, user_id: UUID) -> None:
-    """Locks the administrators, so that two of them cannot dismiss each other at the same time."""
-    rows = await connection.fetch(sql("account_lock_admins"))
-    if [row["id"] for row in rows] == [user_id]:
-        raise Conflict("This is the last administrator; make another first.")
-
-
-async def _announce(connection: Connection, user_id: UUID) -> tuple[ControlEvent, ...]:
+async def announce_change(connection: Connection, user_id: UUID) -> tuple[ControlEvent, ...]:
+    """Let every gateway look at a person again; inside the transaction that changed them."""
     event = ControlEvent(ControlKind.USER_CHANGED, str(user_id))
     await control_log.append(connection, event)
     return (event,)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from veza.errors import AttachmentNotFound, RoomNotFound
+from veza.errors import AttachmentNotFound, RoomNotFound, TooMuchUnsent
 from veza.storage import loose_objects
 from veza.storage.database import Connection, transaction
 
@@ -32,11 +32,24 @@ class Attachment(msgspec.Struct, frozen=True):
     object_key: str
 
 
-async def add(pool: Any, attachment: Attachment) -> None:
-    """Give an uploaded object its row. Raises RoomNotFound when the uploader is no longer in the room, and
-    Unavailable when the upload was given up meanwhile.
+async def unsent_bytes(connection: Connection, user_id: UUID) -> int:
+    """What a person's files take, together, that no message carries and the sweep has not taken yet."""
+    found: int = await connection.fetchval(
+        "SELECT coalesce(sum(size_bytes), 0)::bigint FROM attachments WHERE user_id = $1 AND message_id IS NULL",
+        user_id,
+    )
+    return found
+
+
+async def add(pool: Any, attachment: Attachment, allowed: int) -> None:
+    """Give an uploaded object its row. Raises TooMuchUnsent when its uploader has more than `allowed` bytes unsent
+    then, RoomNotFound when they are no longer in the room, and Unavailable when the upload was given up meanwhile.
     """
     async with transaction(pool) as connection:
+        # One at a time for a person, or two that fit alone would both be let in.
+        await connection.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", attachment.user_id)
+        if await unsent_bytes(connection, attachment.user_id) + attachment.size_bytes > allowed:
+            raise TooMuchUnsent
         await loose_objects.claim(connection, attachment.object_key)
         done = await connection.execute(
             """

@@ -1,4 +1,4 @@
-"""What every gateway must learn at once: revoked sessions, bans, changed roles.
+"""What every gateway must learn at once: revoked sessions, bans, changed roles, feature flags, maintenance.
 
 Rows are appended inside the transaction that makes them true. NOTIFY wakes the readers; a poll each half second
 makes it certain when a notification is lost with its connection. Redis is not involved.
@@ -28,10 +28,14 @@ LOCK_KEY = 0x76657A62
 class ControlKind(enum.StrEnum):
     SESSION_REVOKED = "session_revoked"
     USER_CHANGED = "user_changed"
+    API_KEY_REVOKED = "api_key_revoked"
+    FLAGS_CHANGED = "flags_changed"
+    MAINTENANCE_CHANGED = "maintenance_changed"
+    ANNOUNCED = "announced"
 
 
 class ControlEvent(msgspec.Struct, frozen=True):
-    """`subject` is the id of the session or the user, as text."""
+    """`subject` is the id of the session, the user, the key or the announcement, or the flag's name."""
 
     kind: ControlKind
     subject: str
@@ -56,12 +60,19 @@ async def append(connection: Connection, *events: ControlEvent) -> None:
 class ControlReader:
     """Follows the log and hands every event to `handle` once, in order of arrival.
 
-    `fresh` says whether the last poll is recent enough for caches to be trusted.
+    `fresh` says whether the last poll is recent enough for caches to be trusted. `renew` is called with each new
+    connection, before the events that came meanwhile: for what is kept in memory whether the log is fresh or not.
     """
 
-    def __init__(self, url: str, handle: Callable[[ControlEvent], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        handle: Callable[[ControlEvent], Awaitable[None]],
+        renew: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._url = url
         self._handle = handle
+        self._renew = renew
         # None until the first connection: an empty log also has a position, to go on from after a reconnect.
         self._position: int | None = None
         self._polled_at = -STALE_SECONDS
@@ -92,6 +103,8 @@ class ControlReader:
             if self._position is None:
                 # Nothing is cached yet, so what happened before is of no interest.
                 self._position = int(await connection.fetchval("SELECT coalesce(max(id), 0) FROM control_log"))
+            if self._renew is not None:
+                await self._renew()
             while True:
                 await self._poll(connection)
                 try:

@@ -29,7 +29,10 @@ UNREACHABLE: tuple[type[BaseException], ...] = (
     asyncpg.TooManyConnectionsError,
 )
 
-STATEMENT_TIMEOUT_S = 10.0
+# While PostgreSQL hangs, a request is refused after the sum of these at the latest: a connection that is free or can be
+# made, one statement, and once more the first for a connection whose statement was given up.
+ACQUIRE_S = 2.0
+STATEMENT_S = 4.0
 
 
 @functools.cache
@@ -74,9 +77,7 @@ def _encode_json(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-async def open_connection(
-    url: str, *, name: str, timeout: float = 5.0, statement_timeout: float = STATEMENT_TIMEOUT_S
-) -> Any:
+async def open_connection(url: str, *, name: str, timeout: float = 5.0, statement_timeout: float = STATEMENT_S) -> Any:
     """One connection outside any pool, for a task that is its only user.
 
     Raises Unavailable when the server cannot be reached within `timeout` seconds.
@@ -94,18 +95,30 @@ async def open_connection(
     return connection
 
 
-async def open_pool(url: str, *, size: int, name: str) -> Any:
+class Pool(asyncpg.Pool):  # type: ignore[misc]
+    """A pool of which nobody waits for a connection longer than ACQUIRE_S, neither to get one nor to give it back."""
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        return super().acquire(timeout=timeout or ACQUIRE_S)
+
+
+async def open_pool(url: str, *, size: int, name: str, statement_timeout: float = STATEMENT_S) -> Any:
     """A pool of at most `size` connections that shows as `name` in `pg_stat_activity`.
 
     Raises Unavailable when the server cannot be reached.
     """
     try:
-        return await asyncpg.create_pool(
+        return await Pool(
             **connect_arguments(url),
             min_size=1,
             max_size=size,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=300.0,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
+            loop=None,
             timeout=5,
-            command_timeout=STATEMENT_TIMEOUT_S,
+            command_timeout=statement_timeout,
             init=_prepare,
             server_settings={"application_name": f"veza {name}", "jit": "off"},
         )

@@ -14,7 +14,7 @@ from tortoise.migrations.schema_editor import AsyncpgSchemaEditor
 from tortoise.transactions import in_transaction
 
 from veza.errors import StartupError, Unavailable
-from veza.storage.database import STATEMENT_TIMEOUT_S, UNREACHABLE, connect_arguments
+from veza.storage.database import STATEMENT_S, UNREACHABLE, connect_arguments
 
 APP = "veza"
 # Any number, as long as nothing else in the database locks it.
@@ -23,7 +23,7 @@ LOCK_KEY = 0x76657A61
 MIGRATION_TIMEOUT_S = 600.0
 
 
-def tortoise_config(url: str, *, pool_size: int = 1, statement_timeout: float = STATEMENT_TIMEOUT_S) -> dict[str, Any]:
+def tortoise_config(url: str, *, pool_size: int = 1, statement_timeout: float = STATEMENT_S) -> dict[str, Any]:
     """What `Tortoise.init(config=…)` takes, for a `postgres://` URL; a Unix socket as `?host=/dir`."""
     return {
         "connections": {

@@ -6,7 +6,7 @@ Whatever happened and its notification are one transaction: call `add` inside it
 
 import enum
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,9 @@ from veza.ids import new_id
 from veza.storage.database import Connection
 
 CHANNEL = "veza_notifications"
+# How long one is kept after it was read, and one that nobody reads after it came.
+KEPT_READ = timedelta(days=30)
+KEPT_UNREAD = timedelta(days=180)
 
 
 class NotificationKind(enum.StrEnum):

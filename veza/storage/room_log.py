@@ -26,9 +26,10 @@ async def commit(
     """Store a batch in one statement. Returns the partitions that were *not* ours any more: nothing of them is
     stored, the rest is. `epochs` has the epoch under which each partition of the batch is owned.
     """
-    effects: list[list[str | None]] = []
+    more: list[list[Any]] = []
     if structural:
-        effects.append([None if e.effects is None else _json.encode(e.effects).decode() for e in events])
+        more.append([event.message_seq for event in events])
+        more.append([None if e.effects is None else _json.encode(e.effects).decode() for e in events])
     rows = await connection.fetch(
         sql("commit_events" if structural else "commit_messages"),
         list(epochs.keys()),
@@ -42,7 +43,7 @@ async def commit(
         [event.client_msg_id for event in events],
         [_json.encode(event.body).decode() for event in events],
         [event.created_at for event in events],
-        *effects,
+        *more,
     )
     return set(epochs) - {row["partition"] for row in rows}
 
@@ -92,6 +93,7 @@ async def load_rooms(connection: Connection, room_ids: Iterable[UUID]) -> list[R
             pins=row["pins"],
             sanctions=_sanctions(row),
             blocked=frozenset(row["blocked"] or ()),
+            last_message=row["last_message"],
         )
         for row in rows
     ]
@@ -135,22 +137,19 @@ async def find_stored(
     ]
 
 
-async def read_after(
-    connection: Connection, room_id: UUID, seq: int, limit: int, *, messages_only: bool = False
-) -> list[RoomEvent]:
+async def read_after(connection: Connection, room_id: UUID, seq: int, limit: int) -> list[RoomEvent]:
     """Events later than `seq`, oldest first."""
-    return [
-        event_of(row) for row in await connection.fetch(sql("read_events_after"), room_id, seq, limit, messages_only)
-    ]
+    return [event_of(row) for row in await connection.fetch(sql("read_events_after"), room_id, seq, limit)]
 
 
-async def read_before(
-    connection: Connection, room_id: UUID, seq: int, limit: int, *, messages_only: bool = True
-) -> list[RoomEvent]:
-    """Events earlier than `seq`, newest first."""
-    return [
-        event_of(row) for row in await connection.fetch(sql("read_events_before"), room_id, seq, limit, messages_only)
-    ]
+async def messages_after(connection: Connection, room_id: UUID, seq: int, limit: int) -> list[RoomEvent]:
+    """Messages later than `seq`, oldest first, however many other events lie between."""
+    return [event_of(row) for row in await connection.fetch(sql("read_messages_after"), room_id, seq, limit)]
+
+
+async def messages_before(connection: Connection, room_id: UUID, seq: int, limit: int) -> list[RoomEvent]:
+    """Messages earlier than `seq`, newest first, however many other events lie between."""
+    return [event_of(row) for row in await connection.fetch(sql("read_messages_before"), room_id, seq, limit)]
 
 
 def event_of(row: Any) -> RoomEvent:

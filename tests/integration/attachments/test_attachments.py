@@ -13,7 +13,7 @@ from gateways import Gateway
 from people import refused
 
 from veza.errors import RoomNotFound, Unavailable
-from veza.http.uploads import MIB
+from veza.http.file_kinds import MIB
 from veza.ids import new_id
 from veza.realtime.room import RoomType
 from veza.storage import attachments, loose_objects, rooms, sweeps
@@ -267,11 +267,11 @@ async def test_what_was_given_up_gets_no_owner_and_what_has_one_is_not_given_up(
         await writer.finish()
     await loose_objects.discard(pool, store, given_up)
     with pytest.raises(Unavailable):
-        await attachments.add(pool, row(given_up))
-    await attachments.add(pool, row(owned))
+        await attachments.add(pool, row(given_up), MIB)
+    await attachments.add(pool, row(owned), MIB)
     await loose_objects.discard(pool, store, owned)
     with pytest.raises(RoomNotFound):
-        await attachments.add(pool, msgspec.structs.replace(row(elsewhere), user_id=uuid4()))
+        await attachments.add(pool, msgspec.structs.replace(row(elsewhere), user_id=uuid4()), MIB)
     assert await kept(store) & {given_up, owned, elsewhere} == {owned, elsewhere}
     # Undone with its owner's transaction, it is loose as before.
     await loose_objects.discard(pool, store, elsewhere)

@@ -16,7 +16,7 @@ from people import refused
 from veza.errors import Unavailable
 from veza.http import request as requests
 from veza.http import uploads
-from veza.http.uploads import MIB, Uploads
+from veza.http.file_kinds import MIB
 from veza.storage.objects import PART_BYTES, ObjectStore, open_objects
 
 # -- limits ------------------------------------------------------------------------------------------------------
@@ -189,17 +189,6 @@ async def test_a_client_that_leaves_leaves_nothing(
         await until(begun)
     writer.transport.abort()
     await nothing_new(pool, store, before, rows)
-
-
-async def test_uploads_of_a_user_are_limited(
-    desk: Gateway, ada: Someone, bob: Someone, room: UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(desk.services, "uploads", Uploads(per_minute=2))
-    assert [(await ada.upload(room, PNG)).status_code for _ in range(2)] == [201, 201]
-    limited = await ada.upload(room, PNG)
-    refused(limited, 429, "rate_limited")
-    assert 1 <= int(limited.headers["retry-after"]) <= 30
-    assert (await bob.upload(room, PNG)).status_code == 201
 
 
 # -- the store is away -------------------------------------------------------------------------------------------

@@ -147,6 +147,12 @@ def test_notifications_and_sanctions_read_well() -> None:
     assert plain(notification_line(Notification(id="n", kind="moderation", data=data))) == (
         "      ! warn in Band␛, and muted: links"
     )
+    for content, shown in (("user", "account"), ("message", "message")):
+        warning = Notification(id="n", kind="moderation", data={"action": "warn", "content_type": content})
+        assert plain(notification_line(warning)) == f"      ! the administrators warn you about your {shown}"
+    news = Notification(id="n", kind="announcement", data={"title": "Tonight", "content": "New\x1b[2J strings"})
+    assert plain(notification_line(news)).startswith("      ! Tonight: New")
+    assert "\x1b" not in plain(notification_line(news))
     assert "order paid" in plain(notification_line(Notification(id="n", kind="order_paid", data="odd")))
     ban = Sanction(id="s", user=BOB, by=ADA, action="ban", reason="spam", created_at=NOW, active=True)
     assert plain(sanction_line(ban)).startswith("    ban  bob  by ada, ")

@@ -40,7 +40,7 @@ class Log:
         times = {"created_at": datetime.now(UTC), "edited_at": None, "deleted_at": None}
         self.rows.append({**row, **who, **times, "client_msg_id": None, "present": None})
 
-    async def fetch(self, _query: str, _room: UUID, seq: int, limit: int, _messages: bool) -> list[dict[str, Any]]:
+    async def fetch(self, _query: str, _room: UUID, seq: int, limit: int) -> list[dict[str, Any]]:
         self.reads += 1
         await asyncio.sleep(0)
         if self.failures:

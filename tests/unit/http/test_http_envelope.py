@@ -127,6 +127,12 @@ async def test_head_and_options(client: httpx.AsyncClient) -> None:
     failure_of(await client.options("/api/v1/nowhere"), 404, "not_found")
 
 
+async def test_allow_names_the_methods_of_every_route_of_an_address(client: httpx.AsyncClient) -> None:
+    song = f"/api/v1/songs/{uuid.uuid4()}"
+    assert (await client.put(song)).headers["allow"] == "DELETE, GET, HEAD"
+    assert (await client.options(song)).headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
+
+
 async def test_preflight(client: httpx.AsyncClient) -> None:
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     allowed = await client.options("/api/v1/songs", headers={"Origin": ORIGIN, **asks})

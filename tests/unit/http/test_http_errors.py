@@ -31,6 +31,7 @@ STATUSES = {
     errors.NotFound: 404,
     errors.RoomNotFound: 404,
     errors.Conflict: 409,
+    errors.TooMuchUnsent: 413,
     errors.RateLimited: 429,
     errors.Unavailable: 503,
     errors.VezaError: 500,

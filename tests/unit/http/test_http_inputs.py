@@ -2,16 +2,19 @@
 
 import asyncio
 import uuid
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Annotated
 
 import httpx
+import msgspec
 import pytest
-from http_harness import raw_exchange
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Meta
 from test_http_envelope import failure_of
 
 from veza.errors import InvalidArgument
-from veza.http.inputs import MAX_DEPTH, check_text
+from veza.http.inputs import MAX_DEPTH, check_text, query_reader, utc
 
 JSON = {"Content-Type": "application/json"}
 
@@ -119,7 +122,10 @@ async def test_a_body_has_at_most_a_mebibyte(client: httpx.AsyncClient) -> None:
     assert len(fits) == 1024 * 1024
     assert (await client.post("/api/v1/songs", content=fits, headers=JSON)).status_code == 201
     announced = b"POST /api/v1/songs HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1048577\r\n\r\n"
-    assert (await raw_exchange(client, announced)).startswith(b"HTTP/1.1 413")
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(announced)
+    assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 413")
+    writer.close()
 
     async def chunks() -> "asyncio.AsyncIterator[bytes]":  # type: ignore[name-defined]
         for _ in range(40):
@@ -194,3 +200,25 @@ async def test_cursor_walks_and_refuses_what_is_not_ours(client: httpx.AsyncClie
     for cursor in ("", "x", "!!", "e30", "bnVsbA", "eyJzZXEiOiJ4In0", first + "A", "a" * 513):
         found = await client.get("/api/v1/songs/walk", params={"cursor": cursor})
         failure_of(found, 400, "invalid_argument")
+
+
+class Since(msgspec.Struct):
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+def test_a_time_in_a_query_is_no_number() -> None:
+    read = query_reader(Since)
+    assert read([("since", "2026-02-23T12:00:00+01:00")]).since == datetime(2026, 2, 23, 11, tzinfo=UTC)
+    for value in ("0.5", "1771848000", "-1", "1e9", " 7 ", "2026-02-23T12:00:00", "2026-02-23", "", "now"):
+        with pytest.raises(InvalidArgument) as refused:
+            read([("since", value)])
+        assert refused.value.details[0][0] == "since"
+
+
+def test_a_time_beyond_the_calendar_is_refused() -> None:
+    east, west = timezone(timedelta(hours=14)), timezone(-timedelta(hours=12))
+    for moment in (datetime(1, 1, 1, tzinfo=east), datetime(9999, 12, 31, 23, tzinfo=west)):
+        with pytest.raises(InvalidArgument):
+            utc("since", moment)
+    assert utc("since", None) is None
+    assert utc("since", datetime(2026, 1, 1, tzinfo=east)) == datetime(2025, 12, 31, 10, tzinfo=UTC)

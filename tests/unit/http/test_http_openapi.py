@@ -71,9 +71,9 @@ def test_parameters_and_security(document: dict[str, Any]) -> None:
     assert (limit["in"], limit["required"]) == ("query", False)
     assert {"minimum": 1, "maximum": 100, "default": 20}.items() <= limit["schema"].items()
     removed = document["paths"]["/api/v1/songs/{song_id}"]["delete"]
-    assert removed["parameters"] == [
-        {"name": "song_id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-    ]
+    [song_id] = removed["parameters"]
+    expected = {"name": "song_id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+    assert expected.items() <= song_id.items()
     assert removed["security"] == [{"bearer": []}, {"apiKey": []}]
     assert {"401", "403", "404"} <= set(removed["responses"])
     assert document["paths"]["/api/v1/maybe-me"]["get"]["security"][0] == {}
@@ -144,7 +144,7 @@ def test_an_upload_is_a_form_with_a_file() -> None:
     operation = document["paths"]["/api/v1/pictures"]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["file", "title"]
-    assert form["properties"]["file"] == {"type": "string", "contentMediaType": "application/octet-stream"}
+    assert form["properties"]["file"]["format"] == "binary"
     assert form["properties"]["tags"] == {"type": "string", "default": ""}
     assert operation["requestBody"]["required"] is True
     assert {"201", "400", "408", "413", "415"} <= set(operation["responses"])

@@ -46,6 +46,21 @@ async def test_slow_headers_are_cut_off(services: Services, monkeypatch: pytest.
     assert b'"code":"request_timeout"' in answer
 
 
+async def test_who_connects_and_says_nothing_is_cut_off(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "HEADER_SECONDS", 0.3)
+    async with served(services, [system.resource]) as client:
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        kept_reader, kept_writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        kept_writer.write(b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await kept_reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        # One that has been of use is kept for longer.
+        kept_writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"HTTP/1.1 404" in await asyncio.wait_for(kept_reader.read(), 10)
+        writer.close()
+        kept_writer.close()
+
+
 async def test_slow_bodies_are_cut_off(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "BODY_SECONDS", 0.3)
     head = b"POST /api/v1/songs HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{"

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from veza.errors import InvalidArgument
 from veza.http.downloads import disposition, read_range
 from veza.http.errors import RangeNotSatisfiable, UnsupportedMediaType
+from veza.http.file_kinds import FileKind, kind_of
 from veza.http.multipart import FormReader, Part
-from veza.http.uploads import FileKind, clean_name, kind_of, type_of
+from veza.http.uploads import clean_name, type_of
 
 BOUNDARY = "----limit"
 

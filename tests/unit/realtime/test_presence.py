@@ -29,6 +29,7 @@ class Presence(RuleBasedStateMachine):
         self.reports: dict[UUID, dict[str, str]] = {user: {} for user in USERS}
         self.told: dict[UUID, str] = dict.fromkeys(USERS, OFFLINE)
         self.left_at: dict[UUID, float | None] = dict.fromkeys(USERS)
+        self.taken_over: set[int] = set()
 
     @rule(gateway=gateways, user=users, status=statuses, sockets=st.integers(0, 2), again=st.booleans())
     def attend(self, gateway: str, user: UUID, status: str, sockets: int, again: bool) -> None:
@@ -37,7 +38,7 @@ class Presence(RuleBasedStateMachine):
         if sockets:
             self.reports[user][gateway] = status
             self.left_at[user] = None
-            if again and not known:
+            if again and not known and user.int in self.taken_over:
                 self.told[user] = OFFLINE if status == "invisible" else status
         else:
             there = self.reports[user].pop(gateway, None)
@@ -53,11 +54,21 @@ class Presence(RuleBasedStateMachine):
 
     @rule(user=users)
     def forget(self, user: UUID) -> None:
-        """The partition went elsewhere; whoever comes back starts from nothing."""
+        """The partition went elsewhere and came back; whoever comes back starts from nothing."""
         self.book.forget({user})
+        self.book.took_over([user.int])
+        self.taken_over.add(user.int)
         self.reports[user] = {}
         self.told[user] = OFFLINE
         self.left_at[user] = None
+
+    @rule(user=users, present=st.booleans())
+    def settle(self, user: UUID, present: bool) -> None:
+        """What the owner before has told is known now."""
+        told = self.book.settled([user.int], {user} if present else set())
+        self.taken_over.discard(user.int)
+        as_told = self.told[user] if user in self.book.users() else OFFLINE
+        assert told == ({} if (as_told != OFFLINE) == present else {user: as_told})
 
     @rule(seconds=st.sampled_from([0.5, 1.0, GRACE_S]))
     def wait(self, seconds: float) -> None:

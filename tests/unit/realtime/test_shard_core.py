@@ -173,6 +173,23 @@ def test_a_partition_that_came_back_is_read_again() -> None:
     assert refused == [c.Refusal(2, "RoomNotFound", refused[0].args, 3)]  # type: ignore[union-attr]
 
 
+def test_what_was_given_back_while_a_round_reads_is_read_again() -> None:
+    """Under the same epoch: the commands are good, but the room that was read has gone with the partition."""
+    core = make_core()
+    room = UUID(int=512)
+    queue: list[tuple[str, c.ShardCommand]] = [("g", c.Subscribe(1, room, epoch=1))]
+    found = [RoomSnapshot(room, RoomType.GROUP, "room", 5, {})]
+    assert core.missing(queue) == {room}
+    core.install(found)
+    core.revoke([0])
+    core.grant({0: 1})
+    batch = core.decide(queue, NOW, 0.0)
+    assert (told(batch), batch.deferred) == ([], queue)
+    assert core.missing(queue) == {room}
+    core.install(found)
+    assert told(core.decide(queue, NOW, 0.0)) == [c.Subscribed(1, room, 5, 1)]
+
+
 def test_old_news_of_ownership_change_nothing() -> None:
     core = make_core()
     core.renewed({0: 2, 77: 9})

@@ -5,13 +5,14 @@ from uuid import UUID
 import msgspec
 from sanic.response import HTTPResponse
 
-from veza.errors import AttachmentNotFound, NotAMember, RoomNotFound
+from veza.errors import AttachmentNotFound, FeatureDisabled, NotAMember, RoomNotFound, TooMuchUnsent
 from veza.http import downloads
 from veza.http.context import Context
 from veza.http.downloads import Download
-from veza.http.errors import RangeNotSatisfiable
+from veza.http.features import ATTACHMENTS
+from veza.http.file_kinds import ATTACHMENT_LIMITS, MIB
 from veza.http.routing import Resource
-from veza.http.uploads import LIMITS, File
+from veza.http.uploads import UPLOADS, File
 from veza.ids import new_id
 from veza.storage import attachments, rooms
 
@@ -29,16 +30,24 @@ class UploadedAttachment(msgspec.Struct, frozen=True):
 
 
 @resource.post(
-    "/conversations/<conversation_id>/attachments", status=201, errors=(RoomNotFound, NotAMember), upload=File
+    "/conversations/<conversation_id>/attachments",
+    status=201,
+    errors=(RoomNotFound, NotAMember, FeatureDisabled, TooMuchUnsent),
+    upload=File,
+    limit=UPLOADS,
 )
 async def upload_attachment(ctx: Context, conversation_id: UUID) -> UploadedAttachment:
     """Upload a file to a conversation.
 
-    Its type is told by its content: an image has at most 10 MiB, audio 200 MiB, anything else 25 MiB.
+    Its type is told by its content: an image has at most 10 MiB, audio 200 MiB, anything else 25 MiB. What a person
+    has uploaded and no message carries yet takes, together, at most what the platform's setting says (256 MiB).
     """
+    ctx.services.switches.require(ATTACHMENTS)
     pool, me = ctx.services.pool, ctx.principal.user_id
     await rooms.require_member(pool, conversation_id, me)
-    async with ctx.services.uploads.received(ctx, "attachments", LIMITS) as file:
+    allowed = ctx.services.settings.max_unsent_mib_per_user * MIB
+    left = allowed - await attachments.unsent_bytes(pool, me)
+    async with ctx.services.uploads.received(ctx, "attachments", ATTACHMENT_LIMITS, left=left) as file:
         made = attachments.Attachment(
             id=new_id(),
             room_id=conversation_id,
@@ -50,14 +59,15 @@ async def upload_attachment(ctx: Context, conversation_id: UUID) -> UploadedAtta
             sha256=file.sha256,
             object_key=file.object_key,
         )
-        await attachments.add(pool, made)
+        await attachments.add(pool, made, allowed)
     return UploadedAttachment(made.id, made.name, made.mime_type, made.size_bytes, made.sha256.hex())
 
 
 @resource.get(
     "/conversations/<conversation_id>/attachments/<attachment_id>",
-    errors=(RoomNotFound, NotAMember, AttachmentNotFound, RangeNotSatisfiable),
-    produces="application/octet-stream",
+    errors=(RoomNotFound, NotAMember, AttachmentNotFound),
+    produces="*/*",
+    download=True,
 )
 async def download_attachment(ctx: Context, conversation_id: UUID, attachment_id: UUID) -> HTTPResponse:
     """Download a file of a conversation, or a range of it."""

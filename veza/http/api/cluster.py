@@ -50,6 +50,12 @@ class GatewayState(ActorState, frozen=True, kw_only=True):
     waiting: int = 0
 
 
+class LimiterState(ActorState, frozen=True, kw_only=True):
+    """`windows` are those of addresses and users that it knows of."""
+
+    windows: int = 0
+
+
 class ClusterState(msgspec.Struct, frozen=True):
     """`partitions` counts those whose owner is known to the gateways; 256 when all is well."""
 
@@ -57,6 +63,8 @@ class ClusterState(msgspec.Struct, frozen=True):
     nodes: list[NodeState]
     shards: list[ShardState]
     gateways: list[GatewayState]
+    limiters: list[LimiterState]
+    runners: list[ActorState]
 
 
 @resource.get("/admin/cluster", auth=Auth.ADMIN, errors=(Unavailable,))

@@ -7,11 +7,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from veza.errors import InvalidArgument, UserBlocked, UserNotFound
+from veza.errors import FeatureDisabled, InvalidArgument, UserBlocked, UserNotFound
 from veza.http.api.messages import Message
 from veza.http.api.room_change import COMMAND, VISIBILITY, Changed, change
 from veza.http.context import Context
 from veza.http.envelope import Reply
+from veza.http.features import PUBLIC_ROOMS
 from veza.http.params import Limit, Offset, Paging, RoomName
 from veza.http.routing import Resource
 from veza.ids import new_id
@@ -77,7 +78,7 @@ class RoomChange(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    q: Annotated[str, Meta(max_length=50)] = ""
+    q: Annotated[str, Meta(max_length=50, description="A part of the name.")] = ""
     limit: Limit = 20
     offset: Offset = 0
 
@@ -95,18 +96,23 @@ async def list_conversations(ctx: Context, query: Paging) -> Conversations:
     return Conversations(shown, total)
 
 
-@resource.get("/conversations/public")
+@resource.get("/conversations/public", errors=(FeatureDisabled,))
 async def discover(ctx: Context, query: Search) -> PublicRooms:
     """Discover public rooms, newest first; `q` is a part of the name."""
+    ctx.services.switches.require(PUBLIC_ROOMS)
     found, total = await rooms.public_rooms(
         ctx.services.pool, ctx.principal.user_id, query.q.strip(), query.limit, query.offset
     )
     return PublicRooms(found, total)
 
 
-@resource.post("/conversations", status=201, errors=(InvalidArgument, UserNotFound, UserBlocked))
+@resource.post(
+    "/conversations", status=201, also=(200,), errors=(InvalidArgument, UserNotFound, UserBlocked, FeatureDisabled)
+)
 async def create_conversation(ctx: Context, body: NewConversation) -> Reply[Conversation]:
     """Create a room. A second direct one with the same person answers the first, with 200."""
+    if body.type is RoomType.PUBLIC:
+        ctx.services.switches.require(PUBLIC_ROOMS)
     room_id, new = await rooms.create(ctx.services.pool, ctx.principal.user_id, body.type, body.name, body.member_ids)
     return Reply(await _with_members(ctx, room_id), status=201 if new else 200)
 

@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from veza.errors import Banned, Conflict, InvalidArgument, PermissionDenied, UserNotFound
+from veza.errors import Banned, Conflict, FeatureDisabled, InvalidArgument, PermissionDenied, UserNotFound
 from veza.http.api.room_change import COMMAND, VISIBILITY, Changed, change
 from veza.http.context import Context
+from veza.http.features import PUBLIC_ROOMS
 from veza.http.params import Paging
 from veza.http.routing import Resource
 from veza.ids import new_id
@@ -70,9 +71,10 @@ class Sanctions(msgspec.Struct, frozen=True):
     total: int
 
 
-@resource.post("/conversations/<conversation_id>/join", errors=(*COMMAND, Conflict, Banned))
+@resource.post("/conversations/<conversation_id>/join", errors=(*COMMAND, Conflict, Banned, FeatureDisabled))
 async def join(ctx: Context, conversation_id: UUID) -> Changed:
     """Join a public room."""
+    ctx.services.switches.require(PUBLIC_ROOMS)
     return await change(ctx, conversation_id, lambda ref, me: c.AddMember(ref, conversation_id, new_id(), me, me))
 
 
@@ -94,7 +96,7 @@ async def add_member(ctx: Context, conversation_id: UUID, body: NewMember) -> Ch
     )
 
 
-@resource.delete("/conversations/<conversation_id>/members/<user_id>", errors=(*COMMAND, UserNotFound))
+@resource.delete("/conversations/<conversation_id>/members/<user_id>", errors=(*COMMAND, Conflict, UserNotFound))
 async def remove_member(ctx: Context, conversation_id: UUID, user_id: UUID) -> Changed:
     """Remove someone (whoever stands above them in the room)."""
     await rooms.require_member(ctx.services.pool, conversation_id, ctx.principal.user_id)

@@ -22,6 +22,9 @@ from veza.realtime.events import Person
 
 resource = Resource("messages", "What is written in a room.")
 
+# As the room's shard wrote it.
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
 WRITING = (Conflict, Muted, UserBlocked, MessageNotFound, InvalidArgument)
 
 
@@ -51,9 +54,9 @@ class Message(msgspec.Struct, frozen=True):
     parent_id: UUID | None
     client_msg_id: str | None
     attachments: list[AttachmentShown]
-    created_at: str
-    edited_at: str | None
-    deleted_at: str | None
+    created_at: Timestamp
+    edited_at: Timestamp | None
+    deleted_at: Timestamp | None
     reactions: list[Reaction]
     pinned: bool
     reply_count: int = 0
@@ -89,7 +92,7 @@ class Stored(msgspec.Struct, frozen=True):
 
     message_id: UUID
     seq: int
-    created_at: str
+    created_at: Timestamp
     duplicate: bool
 
 
@@ -103,7 +106,7 @@ class NewMessage(msgspec.Struct, frozen=True):
 class Words(msgspec.Struct, frozen=True):
     """`q` are words; the last may be the beginning of one."""
 
-    q: Annotated[str, Meta(min_length=1, max_length=200)]
+    q: Annotated[str, Meta(min_length=1, max_length=200, description="Words to look for.")]
     limit: Limit = 20
     cursor: CursorText | None = None
 

@@ -20,7 +20,7 @@ resource = Resource("notifications", "What happened to you, and what of it you w
 class NotificationPaging(msgspec.Struct, frozen=True):
     """By cursor a page is stable while more arrive; `offset` is for jumping."""
 
-    unread: bool = False
+    unread: Annotated[bool, Meta(description="Only those that are not read yet.")] = False
     limit: Limit = 20
     offset: Offset = 0
     cursor: CursorText | None = None
@@ -41,6 +41,13 @@ class ReadNotifications(msgspec.Struct, frozen=True):
 
     ids: Annotated[list[UUID], Meta(max_length=1000)] | None = None
     all: bool = False
+
+
+# Schemas that msgspec makes say nothing about the names of a dict.
+Preferences = Annotated[
+    dict[NotificationKind, bool],
+    Meta(extra_json_schema={"propertyNames": {"enum": [kind.value for kind in NotificationKind]}}),
+]
 
 
 class MarkedRead(msgspec.Struct, frozen=True):
@@ -82,13 +89,13 @@ async def mark_read(ctx: Context, body: ReadNotifications) -> MarkedRead:
 
 
 @resource.get("/notifications/preferences")
-async def get_preferences(ctx: Context) -> dict[NotificationKind, bool]:
+async def get_preferences(ctx: Context) -> Preferences:
     """Tell which kinds of notifications you get."""
     return await notifications.preferences(ctx.services.pool, ctx.principal.user_id)
 
 
 @resource.put("/notifications/preferences")
-async def set_preferences(ctx: Context, body: dict[NotificationKind, bool]) -> dict[NotificationKind, bool]:
+async def set_preferences(ctx: Context, body: Preferences) -> Preferences:
     """Turn kinds of notifications on or off; those left out stay as they are."""
     await notifications.set_preferences(ctx.services.pool, ctx.principal.user_id, body)
     return await notifications.preferences(ctx.services.pool, ctx.principal.user_id)

@@ -59,7 +59,7 @@ async def list_sessions(ctx: Context, query: Paging) -> SessionList:
     return SessionList(found, total)
 
 
-@resource.post("/sessions/logout", errors=(NotFound,))
+@resource.post("/sessions/logout", headers=("Set-Cookie",), errors=(NotFound,))
 async def log_out(ctx: Context, body: SessionLogout | None = None) -> Reply[Notice]:
     """End one session, at once, on REST and on open sockets."""
     current = ctx.principal.session_id
@@ -70,7 +70,7 @@ async def log_out(ctx: Context, body: SessionLogout | None = None) -> Reply[Noti
     return Reply(Notice("Logged out"), cookies=cookies)
 
 
-@resource.post("/sessions/logout-all")
+@resource.post("/sessions/logout-all", headers=("Set-Cookie",))
 async def log_out_all(ctx: Context) -> Reply[LoggedOutAll]:
     """End every session of the current user, this one too."""
     async with transaction(ctx.services.pool) as connection:
@@ -79,7 +79,7 @@ async def log_out_all(ctx: Context) -> Reply[LoggedOutAll]:
     return Reply(LoggedOutAll("Logged out everywhere", len(events)), cookies=[forget_credentials(ctx)])
 
 
-@resource.post("/sessions/refresh", errors=(Banned,))
+@resource.post("/sessions/refresh", headers=("Set-Cookie",), errors=(Banned,))
 async def refresh_session(ctx: Context, body: RefreshRequest | None = None) -> Reply[Credentials]:
     """Refresh the current session.
 

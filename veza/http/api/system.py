@@ -59,13 +59,13 @@ _OK = Alive("ok")
 _ALIVE = Alive("alive")
 
 
-@resource.get("/health", auth=Auth.NONE, legacy=True, probe=True)
+@resource.get("/health", auth=Auth.NONE, legacy=True, limited=False, probe=True)
 async def health(ctx: Context) -> Alive:  # noqa: ARG001
     """Say that the server answers."""
     return _OK
 
 
-@resource.get("/health/deep", auth=Auth.NONE, legacy=True)
+@resource.get("/health/deep", auth=Auth.NONE, legacy=True, also=(503,))
 async def deep_health(ctx: Context) -> Reply[DeepHealth]:
     """Check everything the server stands on.
 
@@ -84,13 +84,13 @@ async def deep_health(ctx: Context) -> Reply[DeepHealth]:
     return Reply(found, status=503 if status == "unhealthy" else 200)
 
 
-@resource.get("/healthz", auth=Auth.NONE, legacy=True, probe=True)
+@resource.get("/healthz", auth=Auth.NONE, legacy=True, limited=False, probe=True)
 async def liveness(ctx: Context) -> Alive:  # noqa: ARG001
     """Liveness probe: 200 while the process lives."""
     return _ALIVE
 
 
-@resource.get("/readyz", auth=Auth.NONE, legacy=True, probe=True)
+@resource.get("/readyz", auth=Auth.NONE, legacy=True, limited=False, probe=True, also=(503,))
 async def readiness(ctx: Context) -> Reply[Readiness]:
     """Readiness probe.
 
@@ -114,7 +114,7 @@ async def status(ctx: Context) -> PlatformStatus:
     return PlatformStatus(overall, int(time.monotonic() - _started), checks)
 
 
-@resource.get("/metrics", auth=Auth.NONE, produces="text/plain", legacy=True, probe=True)
+@resource.get("/metrics", auth=Auth.NONE, limited=False, produces="text/plain", legacy=True, probe=True)
 async def prometheus(ctx: Context) -> HTTPResponse:  # noqa: ARG001
     """Metrics of every process of this node, for Prometheus."""
     body, content_type = await asyncio.to_thread(metrics.exposition)

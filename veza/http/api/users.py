@@ -1,4 +1,4 @@
-"""People: oneself, others, and what administrators do to them."""
+"""People: oneself, and others."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,24 +6,28 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from veza.errors import Conflict, PermissionDenied, RateLimited, UserNotFound
+from veza.errors import Conflict, FeatureDisabled, PermissionDenied, RateLimited, UserNotFound
 from veza.http.context import Context
 from veza.http.credentials import Notice
-from veza.http.routing import Auth, Resource
-from veza.realtime.principal import Role
+from veza.http.features import CREATOR_SIGNUP
+from veza.http.params import NewPassword, Username
+from veza.http.privacy import honoured
+from veza.http.routing import Resource
 from veza.storage import accounts
+from veza.storage.account_rules import MAX_WEB_ADDRESS_LENGTH, WEB_ADDRESS_PATTERN
 from veza.storage.accounts import Account, Profile
 
-resource = Resource("users", "People: their account, their profile, their role.")
+resource = Resource("users", "People: their account and their profile.")
 
-# An address that a browser may load; never `javascript:` or `data:`.
-WebAddress = Annotated[str, Meta(max_length=2048, pattern=r"^https?://[^\s/]+[^\s]*$")]
+WebAddress = Annotated[
+    str, Meta(max_length=MAX_WEB_ADDRESS_LENGTH, pattern=WEB_ADDRESS_PATTERN, examples=["https://veza.example/me.png"])
+]
 
 
 class ProfileUpdate(msgspec.Struct, frozen=True):
     """What to change; what is left out stays. `avatar_url` null removes the avatar."""
 
-    username: str | UnsetType = UNSET
+    username: Username | UnsetType = UNSET
     display_name: Annotated[str, Meta(max_length=50)] | UnsetType = UNSET
     bio: Annotated[str, Meta(max_length=1000)] | UnsetType = UNSET
     avatar_url: WebAddress | UnsetType | None = UNSET
@@ -33,20 +37,7 @@ class PasswordChange(msgspec.Struct, frozen=True):
     """The rules of registration hold for the new one."""
 
     current_password: str
-    new_password: str
-
-
-class RoleChange(msgspec.Struct, frozen=True):
-    """The role to have from now on."""
-
-    role: Role
-
-
-class BanState(msgspec.Struct, frozen=True):
-    """Whether a person is banned now."""
-
-    id: UUID
-    banned: bool
+    new_password: NewPassword
 
 
 def _given(value: str | UnsetType) -> str | None:
@@ -56,7 +47,23 @@ def _given(value: str | UnsetType) -> str | None:
 @resource.get("/users/me")
 async def me(ctx: Context) -> Account:
     """Get the current user."""
-    return await accounts.find(ctx.services.pool, ctx.principal.user_id)
+    return honoured(ctx, await accounts.find(ctx.services.pool, ctx.principal.user_id))
+
+
+class PrivacyChoice(msgspec.Struct, frozen=True):
+    """Whether personal data may not be sold or shared."""
+
+    do_not_sell: bool
+
+
+@resource.post("/users/me/privacy/opt-out")
+async def choose_privacy(ctx: Context, body: PrivacyChoice) -> PrivacyChoice:
+    """Set the Do Not Sell preference (CCPA).
+
+    A browser that sends `Sec-GPC: 1` is taken at its word for each request, whatever is set here.
+    """
+    await accounts.set_do_not_sell(ctx.services.pool, ctx.principal.user_id, body.do_not_sell)
+    return body
 
 
 @resource.put("/users/me", errors=(Conflict,))
@@ -90,12 +97,14 @@ async def change_password(ctx: Context, body: PasswordChange) -> Notice:
     return Notice("Password changed")
 
 
-@resource.post("/users/me/creator")
+@resource.post("/users/me/creator", errors=(FeatureDisabled,))
 async def become_creator(ctx: Context) -> Account:
     """Become a creator, who may upload and sell.
 
-    Holds at once for tokens already issued. Moderators and administrators stay what they are.
+    Holds at once for tokens already issued. Moderators and administrators stay what they are. While the feature
+    `creator_signup` is off, only an administrator makes creators.
     """
+    ctx.services.switches.require(CREATOR_SIGNUP)
     account, events = await accounts.become_creator(ctx.services.pool, ctx.principal.user_id)
     ctx.services.authenticator.apply(events)
     return account
@@ -105,28 +114,3 @@ async def become_creator(ctx: Context) -> Account:
 async def profile(ctx: Context, user_id: UUID) -> Profile:
     """Get somebody's public profile."""
     return await accounts.find_profile(ctx.services.pool, user_id)
-
-
-@resource.put("/admin/users/<user_id>/role", auth=Auth.ADMIN, errors=(UserNotFound, Conflict))
-async def set_role(ctx: Context, user_id: UUID, body: RoleChange) -> Account:
-    """Give a person a role, at once, for tokens already issued too.
-
-    409 when it would leave no administrator.
-    """
-    account, events = await accounts.set_role(ctx.services.pool, user_id, body.role)
-    ctx.services.authenticator.apply(events)
-    return account
-
-
-@resource.post("/admin/users/<user_id>/ban", auth=Auth.ADMIN, errors=(UserNotFound, Conflict))
-async def ban(ctx: Context, user_id: UUID) -> BanState:
-    """Ban a person: their sessions end at once, and they cannot sign in."""
-    ctx.services.authenticator.apply(await accounts.ban(ctx.services.pool, user_id))
-    return BanState(user_id, True)
-
-
-@resource.post("/admin/users/<user_id>/unban", auth=Auth.ADMIN, errors=(UserNotFound,))
-async def unban(ctx: Context, user_id: UUID) -> BanState:
-    """Let a banned person sign in again."""
-    ctx.services.authenticator.apply(await accounts.unban(ctx.services.pool, user_id))
-    return BanState(user_id, False)

@@ -41,3 +41,19 @@ def client_address(peer: str, forwarded_for: str | None, proxies: TrustedProxies
         if not proxies.trusts(address):
             return address
     return address
+
+
+def subject_of(address: str) -> str:
+    """Whom an address stands for when requests are counted: of IPv6 it is the network, for everybody has one whole."""
+    return _network_of(address) if ":" in address else address
+
+
+@functools.lru_cache(maxsize=4096)
+def _network_of(address: str) -> str:
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64)) + "/64"

@@ -5,7 +5,19 @@ cannot be described to Tortoise; the migration that makes them is their descript
 """
 
 from veza.storage.models.accounts import RefreshToken, Session, User
+from veza.storage.models.administration import Announcement, FeatureFlag, Maintenance, Report
 from veza.storage.models.control import ControlEntry
 from veza.storage.models.rooms import PartitionOwner, Room
 
-__all__ = ["ControlEntry", "PartitionOwner", "RefreshToken", "Room", "Session", "User"]
+__all__ = [
+    "Announcement",
+    "ControlEntry",
+    "FeatureFlag",
+    "Maintenance",
+    "PartitionOwner",
+    "RefreshToken",
+    "Report",
+    "Room",
+    "Session",
+    "User",
+]

@@ -18,6 +18,7 @@ class User(Model):
     avatar_url = fields.TextField(null=True)
     do_not_sell = fields.BooleanField(db_default=False)
     banned_at = fields.DatetimeField(null=True)
+    ban_reason = fields.TextField(null=True)
     deleted_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(db_default=SqlDefault("now()"))
 

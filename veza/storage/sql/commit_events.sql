@@ -11,11 +11,11 @@ WITH own AS (
 ), e AS (
     SELECT *
     FROM unnest($3::int[], $4::uuid[], $5::bigint[], $6::uuid[], $7::text[], $8::uuid[], $9::text[], $10::jsonb[],
-                $11::timestamptz[], $12::jsonb[])
-        AS e (partition, room_id, seq, id, kind, sender_id, client_msg_id, body, created_at, effects)
+                $11::timestamptz[], $12::bigint[], $13::jsonb[])
+        AS e (partition, room_id, seq, id, kind, sender_id, client_msg_id, body, created_at, message_seq, effects)
 ), stored AS (
-    INSERT INTO room_events (room_id, seq, id, kind, sender_id, client_msg_id, body, created_at)
-    SELECT e.room_id, e.seq, e.id, e.kind, e.sender_id, e.client_msg_id, e.body, e.created_at
+    INSERT INTO room_events (room_id, seq, id, kind, sender_id, client_msg_id, body, created_at, message_seq)
+    SELECT e.room_id, e.seq, e.id, e.kind, e.sender_id, e.client_msg_id, e.body, e.created_at, e.message_seq
     FROM e JOIN own USING (partition)
     RETURNING id
 ), s AS (

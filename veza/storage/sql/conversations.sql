@@ -3,12 +3,13 @@
 -- room must not cost a scan of its log.
 WITH page AS MATERIALIZED (
     SELECT r.id, r.type, r.name, r.owner_id, r.created_at, m.last_read_seq, m.role,
-           coalesce(head.seq, r.first_seq - 1) AS last_seq, r.first_seq, r.retention_days, coalesce(head.created_at, r.created_at) AS active_at,
-           count(*) OVER () AS total
+           coalesce(head.seq, r.first_seq - 1) AS last_seq, head.newest_message, r.first_seq, r.retention_days,
+           coalesce(head.created_at, r.created_at) AS active_at, count(*) OVER () AS total
     FROM room_members m
     JOIN rooms r ON r.id = m.room_id AND r.deleted_at IS NULL
     LEFT JOIN LATERAL (
-        SELECT e.seq, e.created_at FROM room_events e WHERE e.room_id = r.id ORDER BY e.seq DESC LIMIT 1
+        SELECT e.seq, e.created_at, coalesce(e.message_seq, e.seq) AS newest_message
+        FROM room_events e WHERE e.room_id = r.id ORDER BY e.seq DESC LIMIT 1
     ) head ON true
     WHERE m.user_id = $1 AND ($2::uuid IS NULL OR r.id = $2)
     ORDER BY coalesce(head.created_at, r.created_at) DESC, r.id
@@ -20,9 +21,7 @@ SELECT p.*, unread.count AS unread_count,
        last.deleted_at AS message_deleted_at,
        other.id AS other_id, other.username AS other_name
 FROM page p
-LEFT JOIN LATERAL (
-    SELECT e.* FROM room_events e WHERE e.room_id = p.id AND e.kind = 'message' ORDER BY e.seq DESC LIMIT 1
-) last ON true
+LEFT JOIN room_events last ON last.room_id = p.id AND last.seq = p.newest_message
 LEFT JOIN users sender ON sender.id = last.sender_id
 LEFT JOIN LATERAL (
     SELECT count(*) FROM room_events e

@@ -8,6 +8,6 @@ FROM room_events e
 LEFT JOIN users s ON s.id = e.sender_id
 LEFT JOIN users u ON e.kind IN ('member_joined', 'member_left', 'room_updated')
     AND u.id = coalesce(e.body ->> 'user_id', e.body -> 'member' ->> 'user_id')::uuid
-WHERE e.room_id = $1 AND e.seq > $2 AND (NOT $4 OR e.kind = 'message')
+WHERE e.room_id = $1 AND e.seq > $2
 ORDER BY e.seq
 LIMIT $3

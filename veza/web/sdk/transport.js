@@ -60,7 +60,8 @@ export class Transport {
   async #renew(refreshToken) {
     const body = refreshToken === null ? {} : { refresh_token: refreshToken };
     try {
-      return await this.call("POST", "auth/refresh", { body, signed: false });
+      const headers = refreshToken === null ? await this.#proof() : {};
+      return await this.call("POST", "auth/refresh", { body, headers, signed: false });
     } catch (error) {
       if (error.status === 400 || error.status === 403) {
         throw new Unauthenticated(error.message, { code: error.code, status: error.status, cause: error });
@@ -69,10 +70,16 @@ export class Transport {
     }
   }
 
-  async #send(method, path, token, { body, query, signal, timeoutMs = this.#timeoutMs }) {
+  /** What shows, of a request that only a cookie signs, that a page of ours sends it. */
+  async #proof() {
+    const { csrfToken } = await this.call("GET", "csrf-token", { signed: false });
+    return { "X-CSRF-Token": csrfToken };
+  }
+
+  async #send(method, path, token, { body, query, headers: more, signal, timeoutMs = this.#timeoutMs }) {
     const url = new URL(`${this.baseUrl}/api/v1/${path}`);
     for (const [name, value] of Object.entries(given(query ?? {}))) url.searchParams.set(name, value);
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const headers = token ? { Authorization: `Bearer ${token}`, ...more } : { ...more };
     let content;
     if (body instanceof FormData) content = body;
     else if (body !== undefined) {

@@ -1,0 +1,79 @@
+"""The JobRunner actor: work that no request waits for. One in a cluster.
+
+It writes the audit log: gateways send rows in batches, and a batch is answered when it is committed.
+"""
+
+import os
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from veza import metrics
+from veza.actors.channel import Endpoint, Inlet
+from veza.actors.pulse import Pulse
+from veza.actors.refs import inlet_host
+from veza.actors.tasks import Life, TaskSet
+from veza.config import Settings
+from veza.errors import Unavailable
+from veza.logs import log_file, setup_logging
+from veza.storage import audit
+from veza.storage.database import UNREACHABLE, open_pool
+
+_rows = msgspec.msgpack.Decoder(list[audit.AuditRow])
+
+
+class JobRunner:
+    """Methods without an underscore are called by other actors."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        setup_logging(settings, name, log_file(settings))
+        self.name = name
+        self._settings = settings
+        self._life = Life()
+        self._tasks = TaskSet(name, self._life.fail)
+        self._inlet = Inlet(self.submit, self._tasks)
+        self._pulse = Pulse("job_runner", name, lambda: None)
+        self._pool: Any = None
+        self._written = 0
+
+    async def start(self) -> None:
+        """Raises Unavailable when PostgreSQL cannot be reached."""
+        if self._pool is None:
+            self._pool = await open_pool(self._settings.database_url, size=2, name=self.name)
+            await self._inlet.start(inlet_host(self._settings))
+            self._tasks.start(self._pulse.run(), "pulse")
+
+    async def endpoint(self) -> Endpoint:
+        """Where `submit` takes its batches. Raises Unavailable before `start`."""
+        return self._inlet.place()
+
+    async def submit(self, data: bytes) -> None:
+        """Write audit rows; returns when they are committed. Raises Unavailable."""
+        rows = _rows.decode(data)
+        try:
+            await audit.record_all(self._pool, rows)
+        except (*UNREACHABLE, asyncpg.PostgresError) as error:
+            raise Unavailable("The audit log cannot be written now.") from error
+        self._written += len(rows)
+        metrics.AUDIT_ROWS.inc(len(rows))
+
+    async def ping(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "pid": os.getpid(),
+            "started": self._pool is not None,
+            "audit_rows": self._written,
+            "lag_ms": self._pulse.lag_ms,
+        }
+
+    async def lifeline(self) -> None:
+        await self._life.wait()
+
+    async def drain(self) -> None:
+        """Finish what was begun, then stop."""
+        await self._inlet.close()
+        await self._tasks.close()
+        if self._pool is not None:
+            self._pool.terminate()
+        self._life.end()
