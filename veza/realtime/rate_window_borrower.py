@@ -6,8 +6,10 @@ from veza.realtime import rate_window_messages as m
 from veza.realtime.rate_window import Limiters, Now, Policy, window_of
 from veza.realtime.rate_window_book import NEVER, REFUSED, Book, Held, Waiter, Wish
 
-# Nobody waits longer for an answer, and a limiter that said nothing for so long hangs.
+# A limiter that said nothing for so long hangs, and nobody waits for it.
 PATIENCE_S = 0.5
+# One that lives gives up a gateway that hangs with the units after a second, and has them from the next window on.
+HANGS_S = 2.5
 # A key is given back when it was not used for once to twice as long.
 IDLE_S = 5.0
 # Of keys; the one that was idle longest goes for one more.
@@ -86,7 +88,7 @@ class Borrower:
                 continue
             if held.owner is not None and self._heard.get(held.owner, 0.0) < held.wish.since:
                 self.limiter_down(held.owner, now)
-            else:
+            elif now.steady - held.wish.since >= HANGS_S:
                 # It lives, but whoever has the units hangs.
                 held.refuse()
 
