@@ -135,7 +135,7 @@ async def write(socket: Socket, room_id: str) -> None:
     """Until the socket is closed, many commands under way."""
     with suppress(ConnectionClosed):
         while True:
-            for _ in range(8):
+            for _ in range(4):
                 await socket.command("send_message", room_id=room_id, content="x")
             await asyncio.sleep(0.01)
 
