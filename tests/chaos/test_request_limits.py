@@ -20,6 +20,12 @@ PER_ADDRESS, GLOBAL = 100, 1000
 # Enough that each gateway gets some.
 CONNECTIONS = 12
 PATH = "/api/v1/"
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
 # Of bursts that are cut in two by the end of a window, or meet a machine that is busy with something else.
 TRIES = 10
 HEALED_S = 60.0
@@ -126,24 +132,29 @@ async def test_exactly_so_many_pass_over_all_addresses(wires: list[Wire]) -> Non
     assert {a.headers["x-ratelimit-limit"] for a in answers if a.status == 429} == {str(GLOBAL)}
 
 
-async def test_what_has_no_route_counts_too(wires: list[Wire]) -> None:
-    one = address()
-
+async def test_what_has_no_route_counts_too(limited: Running) -> None:
     async def burst() -> list[Answer]:
-        wire = wires[0]
-        return [
-            *await wire.ask("/nothing/here", address=one),
-            *await wire.ask("/sdk/veza.js", address=one),
-            *await wire.ask(PATH, address=one, method="OPTIONS"),
-            *await wire.ask(PATH, address=one, method="DELETE"),
-            *await wire.ask("/ws", address=one),
-            *await wire.ask("/api/v1/users/me", address=one),
-            *await wire.ask("/nothing/here", PER_ADDRESS, address=one),
-        ]
+        one = address()
+        # A connection that was upgraded is of no more use.
+        async with Wire(limited.port) as wire, Wire(limited.port) as socket:
+            return await _of_every_kind(wire, socket, one)
 
     answers = await in_one_window(burst)
-    assert [answer.status for answer in answers[:6]] == [404, 200, 200, 405, 400, 401]
-    assert statuses(answers[6:]) == {404: PER_ADDRESS - 6, 429: 6}
+    assert [answer.status for answer in answers[:7]] == [404, 200, 200, 405, 400, 101, 401]
+    assert statuses(answers[7:]) == {404: PER_ADDRESS - 7, 429: 7}
+
+
+async def _of_every_kind(wire: Wire, socket: Wire, one: str) -> list[Answer]:
+    return [
+        *await wire.ask("/nothing/here", address=one),
+        *await wire.ask("/sdk/veza.js", address=one),
+        *await wire.ask(PATH, address=one, method="OPTIONS"),
+        *await wire.ask(PATH, address=one, method="DELETE"),
+        *await wire.ask("/ws", address=one),
+        *await socket.ask("/ws", address=one, headers=UPGRADE),
+        *await wire.ask("/api/v1/users/me", address=one),
+        *await wire.ask("/nothing/here", PER_ADDRESS, address=one),
+    ]
 
 
 async def test_probes_documentation_and_sign_in_do_not(wires: list[Wire]) -> None:

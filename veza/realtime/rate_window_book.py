@@ -14,12 +14,13 @@ Waiter = Callable[[int, int], None]
 
 
 class Wish:
-    """Who waits for units of a key; `asked` while the limiter has not answered."""
+    """Who waits for units of a key; `asked` while the limiter has not answered what it was asked in `window`."""
 
-    __slots__ = ("asked", "since", "waiting")
+    __slots__ = ("asked", "since", "waiting", "window")
 
     def __init__(self, now: Now) -> None:
         self.asked = False
+        self.window = NEVER
         self.since = now.steady
         self.waiting: deque[Waiter] = deque()
 

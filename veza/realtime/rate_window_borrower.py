@@ -6,10 +6,8 @@ from veza.realtime import rate_window_messages as m
 from veza.realtime.rate_window import Limiters, Now, Policy, window_of
 from veza.realtime.rate_window_book import NEVER, REFUSED, Book, Held, Waiter, Wish
 
-# A limiter that said nothing for so long hangs, and nobody waits for it.
+# Nobody waits longer for an answer: then a gateway goes on alone. A limiter that said nothing for so long hangs.
 PATIENCE_S = 0.5
-# One that lives gives up a gateway that hangs with the units after a second, and has them from the next window on.
-HANGS_S = 2.5
 # A key is given back when it was not used for once to twice as long.
 IDLE_S = 5.0
 # Of keys; the one that was idle longest goes for one more.
@@ -31,9 +29,10 @@ class Borrower:
         self._gateways = gateways
         self._most_keys = most_keys
         self._books: dict[str, Book] = {}
-        self._wishes: set[tuple[str, str]] = set()
+        self._wishes: dict[tuple[str, str], Held] = {}  # keys that somebody waits for
         self._known = Limiters(0, 0, (), ())
-        self._fresh = True
+        self._untouched = True  # there was no limiter yet, and nobody asked for anything
+        self._fresh = True  # so it was when the limiters last changed
         self._down: set[str] = set()
         self._heard: dict[str, float] = {}
         self._numbers = 0
@@ -65,32 +64,28 @@ class Borrower:
         wish = held.wish
         if wish is None:
             wish = held.wish = Wish(now)
-            self._wishes.add((policy.name, subject))
+            self._wishes[policy.name, subject] = held
         if len(wish.waiting) >= policy.limit:
             # Those before it take all there can be.
             waiter(REFUSED, held.window)
             return tells
         wish.waiting.append(waiter)
         if not wish.asked:
-            tells += self._ask(book, subject, held, now)
+            tells += self._ask(book, subject, held, wish, now)
         return tells
 
     def overdue(self, now: Now) -> None:
         """Nobody waits for ever."""
-        for name, subject in list(self._wishes):
+        for (name, subject), held in list(self._wishes.items()):
             book = self._books[name]
-            held = book.find(subject)
-            if held is None or held.wish is None:
-                self._wishes.discard((name, subject))
-                continue
             held.advance(window_of(now.wall, book.policy.period_s))
-            if now.steady - held.wish.since < PATIENCE_S:
+            if held.wish is None or now.steady - held.wish.since < PATIENCE_S:
                 continue
-            if held.owner is not None and self._heard.get(held.owner, 0.0) < held.wish.since:
+            if held.owner is not None and self._heard.get(held.owner, 0.0) <= held.wish.since:
                 self.limiter_down(held.owner, now)
-            elif now.steady - held.wish.since >= HANGS_S:
+            else:
                 # It lives, but whoever has the units hangs.
-                held.refuse()
+                self._go_alone(book, subject, held, now)
 
     def _open(self, book: Book, subject: str, now: Now) -> Held:
         self._numbers += 1
@@ -99,14 +94,13 @@ class Borrower:
         book.open(subject, held)
         return held
 
-    def _ask(self, book: Book, subject: str, held: Held, now: Now) -> Tells:
+    def _ask(self, book: Book, subject: str, held: Held, wish: Wish, now: Now) -> Tells:
         tells = self._rehome(book, subject, held)
         if held.owner is None or held.owner in self._down:
             self._go_alone(book, subject, held, now)
             return tells
-        policy, wish = book.policy, held.wish
-        if wish is not None:
-            wish.asked, wish.since = True, now.steady
+        policy = book.policy
+        wish.asked, wish.window, wish.since = True, held.window, now.steady
         ask = m.Ask(policy.name, subject, held.number, policy.limit, policy.period_s, held.window)
         return [*tells, (held.owner, ask)]
 
@@ -124,7 +118,7 @@ class Borrower:
     def _end_wish(self, book: Book, subject: str, held: Held) -> None:
         held.refuse()
         held.wish = None
-        self._wishes.discard((book.policy.name, subject))
+        self._wishes.pop((book.policy.name, subject), None)
 
     # -- what a limiter says ---------------------------------------------------------------------------------
 
@@ -141,7 +135,7 @@ class Borrower:
                 tells = self._nothing(book, held, item, now)
             case m.Recall():
                 tells = self._recalled(limiter, book, held, item, now)
-            case m.Void():
+            case _:
                 tells = self._void(book, held, item, now)
         return tells
 
@@ -162,9 +156,9 @@ class Borrower:
         return self._answered(book, item.subject, held, now)
 
     def _nothing(self, book: Book, held: Held, item: m.Dry | m.Alone, now: Now) -> Tells:
-        """In the window that it names; in a later one there may be."""
+        """In the window that it names, or that was asked about; in a later one there may be."""
         held.advance(window_of(now.wall, book.policy.period_s, item.window))
-        if item.window >= held.window:
+        if item.window >= held.window or (held.wish is not None and held.wish.window == held.window):
             if isinstance(item, m.Alone):
                 self._go_alone(book, item.subject, held, now)
             held.shut = held.window
@@ -174,7 +168,7 @@ class Borrower:
     def _answered(self, book: Book, subject: str, held: Held, now: Now) -> Tells:
         wish = held.wish
         if wish is not None and wish.waiting:
-            return self._ask(book, subject, held, now)
+            return self._ask(book, subject, held, wish, now)
         self._end_wish(book, subject, held)
         return []
 
@@ -209,15 +203,15 @@ class Borrower:
     def limiter_down(self, limiter: str, now: Now) -> None:
         """It cannot be reached: whoever waits for it goes on alone."""
         self._down.add(limiter)
-        for name, subject in list(self._wishes):
-            book = self._books[name]
-            held = book.find(subject)
-            if held is not None and held.owner == limiter:
-                self._go_alone(book, subject, held, now)
+        for (name, subject), held in list(self._wishes.items()):
+            if held.owner == limiter:
+                self._go_alone(self._books[name], subject, held, now)
 
     def set_limiters(self, known: Limiters) -> Tells:
         """Returns the greetings. When there are any, or no limiter, `rehome` must follow, to its end."""
         before, self._known = self._known, known
+        self._fresh = self._untouched and not len(self)
+        self._untouched = self._fresh and not known.limiters
         self._gateways = len(known.gateways) or self._gateways
         self._down &= set(known.limiters)
         self._heard = {name: at for name, at in self._heard.items() if name in known.limiters}
@@ -227,9 +221,7 @@ class Borrower:
 
     def rehome(self, now: Now) -> Iterator[Tells]:
         """Report what has another owner now, or none, a chunk at a time. Ends early when owners change again."""
-        known = self._known
-        fresh = self._fresh and not len(self)
-        self._fresh = fresh and not known.limiters
+        known, fresh = self._known, self._fresh
         for name, book in list(self._books.items()):
             here = window_of(now.wall, book.policy.period_s)
             tells: Tells = []
@@ -248,7 +240,7 @@ class Borrower:
 
     def _move(self, book: Book, subject: str, held: Held, here: int, now: Now) -> Tells:
         if held.wish is not None:
-            return self._ask(book, subject, held, now)
+            return self._ask(book, subject, held, held.wish, now)
         if held.window < here - 1 or (not held.share and held.alone < here):
             # The new owner takes what nobody reports for being at home.
             book.drop(subject)

@@ -7,6 +7,8 @@ from veza.realtime.rate_window import Limiters, Now, window_of
 
 # How long gateways have to say what they hold to a limiter that is new to it.
 SETTLE_S = 0.5
+# Clocks are not further apart.
+APART_S = 1.0
 # A gateway that does not answer a recall for so long hangs: its units are at home from the next window on.
 GIVE_UP_S = 1.0
 # Of keys; for one more every gateway is alone.
@@ -61,10 +63,13 @@ class _Account:
                 return holder
         return None
 
-    def write_off(self, holder: _Holder) -> None:
-        """Its units are at home from the next window on: nobody knows what it spent in this one."""
+    def write_off(self, holder: _Holder, *, dead: bool = False) -> None:
+        """Its units are at home, from the next window on: it may be spending them in this one. Of one that is `dead`
+        they are unspent, for nobody knows what it spent, and nobody should be refused for it.
+        """
         self.holders.remove(holder)
         self.share += holder.share
+        self.left += holder.share if dead else 0
 
 
 class Lender:
@@ -83,9 +88,9 @@ class Lender:
         self._heard: dict[str, int] = {}  # gateway → `since` of its map
         self._since = 0  # of the map under which gateways said, or say, what they hold
         self._unreported: set[str] = set()
-        self._fresh = True  # nobody had anything before us
+        self._fresh = True  # nobody had or spent anything before us
         self._settles_at = 0.0  # steady
-        # Wall: of keys that nobody holds, windows that began earlier are not lent.
+        # Wall: of keys that nobody holds, windows that did not begin later are not lent.
         self._settled_since: float | None = None
         self._provisional: list[_Account] = []  # of which perhaps not all was reported
 
@@ -103,7 +108,7 @@ class Lender:
                 return self._held(gateway, item, now)
             case m.Hello():
                 self._greeted(gateway, item, now)
-            case m.Reported():
+            case _:
                 if item.since >= self._since:
                     self._unreported.discard(gateway)
                     self._fresh = self._fresh and item.fresh
@@ -119,10 +124,10 @@ class Lender:
             holder = account.holder(gateway)
             if holder is None and not account.line:
                 continue
-            if holder is not None:
-                account.write_off(holder)
-            account.line = tuple(waits for waits in account.line if waits[0] != gateway)
             account.advance(window_of(now.wall, account.period_s))
+            if holder is not None:
+                account.write_off(holder, dead=True)
+            account.line = tuple(waits for waits in account.line if waits[0] != gateway)
             tells += self._serve(policy, subject, account, now)
         return tells
 
@@ -187,11 +192,10 @@ class Lender:
         if self._unreported and now.steady < self._settles_at:
             return False
         # If nobody had anything before, nothing of these windows is spent.
-        self._settled_since = 0.0 if self._fresh and not self._unreported else now.wall
+        self._settled_since = 0.0 if self._fresh and not self._unreported else now.wall + APART_S
         self._fresh = False
         for account in self._provisional:
-            account.advance(window_of(now.wall, account.period_s))
-            account.opens = account.window + 1
+            account.opens = _next_window(account, now)
         self._provisional.clear()
         return True
 
@@ -200,7 +204,7 @@ class Lender:
         settled = self._settled(now)
         if account is not None:
             return account.opens <= account.window
-        return settled and window * ask.period_s >= (self._settled_since or 0.0) and len(self) < self._most_keys
+        return settled and window * ask.period_s > (self._settled_since or 0.0) and len(self) < self._most_keys
 
     def _held(self, gateway: str, item: m.Held, now: Now) -> Tells:
         if self._known.owner(item.policy, item.subject) != self._name:
@@ -213,9 +217,8 @@ class Lender:
             if len(self) >= self._most_keys:
                 return void
             account = book[item.subject] = _Account(item.limit, item.period_s, window)
-            account.opens = window + 1
-            if not self._settled(now):
-                account.opens = _LATER
+            account.opens = _next_window(account, now) if self._settled(now) else _LATER
+            if account.opens == _LATER:
                 self._provisional.append(account)
         elif (earlier := account.holder(gateway)) is not None:
             account.write_off(earlier)
@@ -243,21 +246,23 @@ class Lender:
         window = window_of(now.wall, ask.period_s, ask.window)
         if account is not None:
             account.advance(window)
-            self._emptied(account, gateway, ask, now)
+            self._emptied(account, gateway, ask)
         if not self._may_lend(account, ask, window, now):
+            # It spends in this window what we do not know of.
+            self._fresh = False
             return [(gateway, m.Alone(ask.policy, ask.subject, ask.number, window))]
         if account is None:
             account = book[ask.subject] = _Account(ask.limit, ask.period_s, window)
         account.line = (*(waits for waits in account.line if waits[0] != gateway), (gateway, ask.number))
         return self._serve(ask.policy, ask.subject, account, now)
 
-    def _emptied(self, account: _Account, gateway: str, ask: m.Ask, now: Now) -> None:
+    def _emptied(self, account: _Account, gateway: str, ask: m.Ask) -> None:
         """Whoever asks has nothing left, and nothing at all under an earlier number."""
         holder = account.holder(gateway)
         if holder is None:
             return
         if holder.number == ask.number:
-            holder.empty = _bounded(ask.window, account, now)
+            holder.empty = min(ask.window, account.window)
         else:
             account.write_off(holder)
 
@@ -269,7 +274,7 @@ class Lender:
             return [(gateway, m.Void(gave.policy, gave.subject, gave.number))]
         account.advance(window_of(now.wall, account.period_s, gave.window))
         holder.recalled_at = None
-        holder.empty = _NEVER if gave.more else _bounded(gave.window, account, now)
+        holder.empty = _NEVER if gave.more else account.window
         holder.share -= gave.share
         if not holder.share:
             account.holders.remove(holder)
@@ -328,6 +333,6 @@ class Lender:
             self._resting.setdefault(second, set()).add((policy, subject))
 
 
-def _bounded(told: int, account: _Account, now: Now) -> int:
-    """The window of a message, whatever the clock of who sent it."""
-    return min(told, int(now.wall) // account.period_s + 1)
+def _next_window(account: _Account, now: Now) -> int:
+    """The first that has begun by nobody's clock."""
+    return window_of(now.wall + APART_S, account.period_s) + 1

@@ -103,6 +103,9 @@ class World:
                 for tells in node.keeps.rehome(self.now(node)):
                     node.say(tells)
 
+    def owner(self, subject: str) -> str | None:
+        return self._known.owner(self.policy.name, subject)
+
     # -- time ------------------------------------------------------------------------------------------------
 
     def now(self, node: Node) -> Now:
@@ -210,3 +213,41 @@ class World:
             decided(left, window)
 
         gateway.say(keeps.wait(book, subject, later, self.now(gateway)))
+
+
+# -- as tests use it -------------------------------------------------------------------------------------------
+
+LIMIT = 10
+SECOND, MINUTE = Policy("second", LIMIT, 1), Policy("minute", LIMIT, 60)
+
+
+def made(policy: Policy = SECOND, gateways: int = 2, limiters: int = 1, most_keys: int = 1000) -> World:
+    """A world in which everybody knows everybody."""
+    world = World(policy, gateways=gateways, limiters=limiters, most_keys=most_keys)
+    world.settle()
+    return world
+
+
+def ask(world: World, gateway: Node, count: int, subject: str = "a") -> int:
+    """How many of so many requests pass, once all is said."""
+    key = subject, world.window(gateway)
+    before = world.admitted[key]
+    for _ in range(count):
+        world.request(gateway, subject)
+    world.settle()
+    return world.admitted[key] - before
+
+
+def borrower(node: Node) -> Borrower:
+    assert isinstance(node.keeps, Borrower)
+    return node.keeps
+
+
+def lender(node: Node) -> Lender:
+    assert isinstance(node.keeps, Lender)
+    return node.keeps
+
+
+def messages(world: World) -> int:
+    """How many items are on their way now."""
+    return sum(len(link.batch()[1]) for node in world.nodes.values() for link in node.links.values() if link.batch())

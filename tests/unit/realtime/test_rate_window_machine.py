@@ -26,17 +26,19 @@ class Machine(RuleBasedStateMachine):
         gateways=st.integers(1, 3),
         limiters=st.integers(1, 2),
         period=st.sampled_from([1, 3]),
-        room=st.booleans(),
+        options=st.tuples(st.booleans(), st.booleans()),
         skews=st.lists(st.floats(-0.4, 0.4), min_size=5, max_size=5),
     )
-    def begin(self, gateways: int, limiters: int, period: int, room: bool, skews: list[float]) -> None:
+    def begin(self, gateways: int, limiters: int, period: int, options: tuple[bool, bool], skews: list[float]) -> None:
         self.policy = Policy("test", LIMIT, period)
+        room, known = options
         # Without room for all keys a gateway forgets what it spent while nobody could be asked.
         crowded = not room and limiters == 1
         self.world = World(self.policy, gateways=gateways, limiters=limiters, most_keys=2 if crowded else 1000)
         for node, skew in zip(self.world.nodes.values(), skews, strict=False):
             node.skew = skew
-        self.world.settle()
+        if known:
+            self.world.settle()
 
     @rule(gateway=which, subject=subjects, count=st.integers(1, 2 * LIMIT))
     def requests(self, gateway: int, subject: str, count: int) -> None:
