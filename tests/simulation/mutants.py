@@ -149,6 +149,18 @@ def _unsettled_rooms_stay() -> Any:
     return patch.object(shard.ShardCore, "abandon", lambda *_: None)
 
 
+def _what_was_read_stays_read() -> Any:
+    """A room that went with its partition while it was read is taken for one that does not exist."""
+    drop = shard.ShardCore._drop
+
+    def careless(self: Any, partitions: Any) -> None:
+        read = dict(self._read)
+        drop(self, partitions)
+        self._read = read
+
+    return patch.object(shard.ShardCore, "_drop", careless)
+
+
 def _pages_overlap() -> Any:
     """The catch-up begins one event too early."""
 
@@ -227,6 +239,7 @@ _FOUND_BY: dict[Mutant, str | None] = {
     _nothing_is_sent_again: None,
     _old_epochs_are_taken: "there and back",
     _unsettled_rooms_stay: None,
+    _what_was_read_stays_read: "read in vain",
     _pages_overlap: None,
     _retention_is_a_gap: "behind retention",
     _deleted_is_shown: None,

@@ -8,7 +8,7 @@ from simulation.gateway import SimGateway
 from simulation.limits import SimLimits
 from veza.actors import mailbox
 from veza.http.websocket import WebSocket
-from veza.realtime import allowance, room, shard, takeover
+from veza.realtime import allowance, attendance, room, shard, takeover
 from veza.realtime.attendance import Attendance
 from veza.realtime.presence import OFFLINE, PresenceBook
 
@@ -122,6 +122,11 @@ def _users_are_not_repeated() -> Any:
     return patch.object(Attendance, "moved", lambda *_: [])
 
 
+def _who_left_is_not_repeated() -> Any:
+    """When a link breaks, those who are there are said again, and nobody else."""
+    return patch.object(attendance, "MAX_LEFT", 0)
+
+
 def _the_deposed_are_believed() -> Any:
     """Whoever has lost a partition may tell of its users all the same."""
     save = stores.Store.save_presence
@@ -209,8 +214,9 @@ FOUND_BY = {
     _nobody_says_goodbye: "died together",
     _first_reports_are_old_news: None,
     _users_are_not_repeated: None,
+    _who_left_is_not_repeated: "left unheard",
     _the_deposed_are_believed: "deposed",
-    _what_comes_back_was_never_away: None,
+    _what_comes_back_was_never_away: "left unheard",
     _first_come_first_served: "flood",
     _what_was_taken_counts_on: "flood",
     _blocks_are_not_read: "quarrel",

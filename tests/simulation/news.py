@@ -27,6 +27,7 @@ class SimNews:
         self._broadcast = broadcast
         self._takeovers = Takeovers()
         self._untold: dict[UUID, str] = {}
+        self.noted: dict[UUID, float] = {}  # user → when what others are told of them was noted last
 
     def owned(self, before: Mapping[int, int], owned: Mapping[int, int], now: float) -> None:
         taken = self._takeovers.note(before, owned, now)
@@ -42,19 +43,26 @@ class SimNews:
             yield from self._say_goodbye(due, now)
 
     def _tell(self) -> Statements:
-        statuses, store = self._untold, self._world.store
+        statuses = self._untold
         if not statuses:
             return
         try:
             epochs = dict(self._core.epochs)
-            own = yield lambda: store.save_presence(epochs, statuses, OFFLINE)
+            own = yield lambda: self._note(epochs, statuses)
             noted = {user_id: status for user_id, status in statuses.items() if partition_of(user_id) in own}
-            rooms = yield lambda: store.rooms_of_users(noted)
+            rooms = yield lambda: self._world.store.rooms_of_users(noted)
         except StoreAway:
+            # It may be noted all the same, even behind what is noted next.
+            self._world.unsure.update(statuses)
             return
         self._untold = {user_id: status for user_id, status in self._untold.items() if user_id not in noted}
         for user_id, room_ids in rooms.items():
             self._broadcast(c.PresenceChanged(user_id, statuses[user_id], room_ids))
+
+    def _note(self, epochs: Mapping[int, int], statuses: Mapping[UUID, str]) -> set[int]:
+        """Perhaps after the death of whoever sent it."""
+        self.noted |= dict.fromkeys(statuses, self._world.clock.now)
+        return self._world.store.save_presence(epochs, statuses, OFFLINE)
 
     def _say_goodbye(self, taken_over: list[int], now: float) -> Statements:
         try:

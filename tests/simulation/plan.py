@@ -61,7 +61,7 @@ def make_plan(seed: int, scene: str | None = None) -> Plan:
     if scene is None:
         if faults:
             made += [_fault(chance, faults) for _ in range(chance.choice((0, 1, 2, 4, 7)))]
-        played = [name for name in SCENES if chance.random() < 0.08]
+        played = [name for name in SCENES if chance.random() < 0.07]
     for name in played:
         made += SCENES[name](chance)
     joins = [

@@ -65,8 +65,11 @@ def _wrong_of(world: "World", user_id: UUID, visible: str) -> str | None:
         return "nobody knows"
     if (known := owner.core.presence.status(user_id)) != visible:
         return f"{owner.name} says {known}"
-    if (user_id in world.store.shown) != (visible != OFFLINE):
+    if user_id not in world.unsure and (user_id in world.store.shown) != (visible != OFFLINE):
         return "what others were told is another thing"
+    if world.unheard(user_id):
+        # It is noted before it is told, and dropped like all that is transient when the shard dies in between.
+        return None
     for client in world.clients:
         for (room_id, other), told in client.presence.statuses.items():
             room = world.store.rooms[room_id]

@@ -76,6 +76,26 @@ def _emptied_pages(chance: Random) -> list[Action]:
     return [*made, Action(at + 1.5, "send", (who + 1) % CLIENTS, room, (0.7, 0.0))]
 
 
+def _read_in_vain(chance: Random) -> list[Action]:
+    """A shard gives up what it has just read of a room, and keeps it."""
+    made = []
+    for at in (1.0, 2.5, 4.0):
+        room, shard = chance.randrange(DIRECT), chance.randrange(SHARDS)
+        made.append(Action(at, "move", -1, room, (shard, 0.0)))
+        made += [Action(at + 0.04, "send again", who, room, (0.1, 0.0)) for who in range(CLIENTS)]
+        made.append(Action(at + 0.04 + chance.uniform(0.002, 0.02), "take back", -1, room, (shard, 0.0)))
+        made.append(Action(at + 1.0, "send", chance.randrange(CLIENTS), room, (0.7, 0.0)))
+    return made
+
+
+def _left_unheard(chance: Random) -> list[Action]:
+    """Some go while no shard hears of it, and nobody else takes over."""
+    at = chance.uniform(0.5, 2.0)
+    made = [Action(at, "pause shard", -1, 0, (shard, 3.0)) for shard in range(SHARDS)]
+    gone = chance.sample(range(CLIENTS), chance.randint(2, 4))
+    return [*made, *(Action(at + chance.uniform(0.1, 2.9), "depart", who, 0, (None,)) for who in gone)]
+
+
 def _slow_readers(chance: Random) -> list[Action]:
     """Some take nothing, or little, of what the others of their rooms write all the time."""
     room, slow = chance.randrange(DIRECT), chance.sample(range(CLIENTS), 2)
@@ -161,6 +181,8 @@ SCENES = {
     "left while written": _left_while_written,
     "behind retention": _behind_retention,
     "emptied pages": _emptied_pages,
+    "read in vain": _read_in_vain,
+    "left unheard": _left_unheard,
     "slow readers": _slow_readers,
     "by turns": _by_turns,
     "silent owner": _silent_owner,

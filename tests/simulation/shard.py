@@ -44,7 +44,7 @@ class SimShard(Process):
         self._mailbox = SimMailbox(world)
         self._leases = Leases()
         self._links = SimDeliveries(world, self, self.gateway_lost)
-        self._news = SimNews(world, self.core, self._links.broadcast)
+        self.news = SimNews(world, self.core, self._links.broadcast)
         self._given_up: dict[int, int] = {}
         self._connected = True
         self._unsettled: Batch | None = None
@@ -60,7 +60,7 @@ class SimShard(Process):
 
     def own(self, epochs: Mapping[int, int]) -> None:
         given_up = {p: epoch for p, epoch in self.core.epochs.items() if p not in epochs}
-        self._news.owned(self.core.epochs, epochs, self.now)
+        self.news.owned(self.core.epochs, epochs, self.now)
         self.core.revoke(given_up)
         before = dict(self.core.epochs)
         self.core.grant(epochs, self.now)
@@ -265,7 +265,7 @@ class SimShard(Process):
                 tell(f"{self.name} has heard nothing of {gateway} for too long")
             self._dispatch(self._noted(self.core.gateway_lost(gateway, self.now)).script)
         self._dispatch(self._noted(self.core.tick(self._wall(), self.now)).script)
-        yield from self._news.tick(self.now)
+        yield from self.news.tick(self.now)
         if not self._writing and (self._unsettled is not None or not self._connected):
             self._start(self._recover())
 

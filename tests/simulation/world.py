@@ -37,6 +37,8 @@ EMPTY = dict.fromkeys(range(ROOMS, PARTITIONS), (1, ELSEWHERE))
 # How long everything may take to be well again.
 RECOVERY_S = 40.0
 CHECK_S = 0.5
+# What a shard tells may be on its way so long.
+UNDELIVERED_S = 4.0
 
 
 class World:
@@ -67,10 +69,12 @@ class World:
         self.gateways: dict[str, SimGateway] = {}
         self._plan = plan
         self._dead: dict[str, Process] = {}
+        self._died_at: dict[SimShard, float] = {}
         self._refused: set[tuple[str, int]] = set()
         self._arrived: dict[UUID, tuple[ServerSocket, int, float]] = {}  # command → socket, its number, when
         self._refs: dict[UUID, tuple[str, int]] = {}  # command → gateway, ref
         self._flooded: set[UUID] = set()
+        self.unsure: set[UUID] = set()  # users of whom something may be noted later than it was meant to be
         self._count = 0
         self._decoded: dict[bytes, list[dict[str, Any]]] = {}
         self.people = PEOPLE
@@ -134,6 +138,7 @@ class World:
         if isinstance(process, SimShard):
             del self.shards[process.name]
             self._refused |= process.refused
+            self._died_at[process] = self.clock.now
             self.clock.later(START_S, self._start_shard)
         elif isinstance(process, SimGateway):
             del self.gateways[process.name]
@@ -171,7 +176,7 @@ class World:
 
     def upload(self, room_id: UUID, person: Person, *, again: bool) -> UUID:
         """An attachment of this person, which another message may have `again`."""
-        mine = [a.id for a in self.store.attachments.values() if (a.room_id, a.user_id) == (room_id, person.id)]
+        mine = [a.id for a in self.store.attachments.values() if a.user_id == person.id]
         attachment_id = mine[-1] if again and mine else self.new_id()
         if attachment_id not in self.store.attachments:
             row = Attachment(attachment_id, room_id, person.id, None, "a.png", "image/png", 1)
@@ -192,6 +197,13 @@ class World:
         """The shard that owns what there is of a user."""
         _, owner = self.supervisor.map.get(partition_of(user_id), (0, ""))
         return self.shards.get(owner)
+
+    def unheard(self, user_id: UUID) -> bool:
+        """Whether a shard has died with what it was about to tell of a user."""
+        return any(
+            shard.news.noted.get(user_id, -UNDELIVERED_S) > died_at - UNDELIVERED_S
+            for shard, died_at in self._died_at.items()
+        )
 
     def person(self, user_id: UUID) -> str:
         return next(person.username for person in PEOPLE if person.id == user_id)
