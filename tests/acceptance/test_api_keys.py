@@ -1,7 +1,10 @@
 """API keys: made, used, listed, and good no more at once, on every gateway."""
 
+import json
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from system.people import People, Person
@@ -9,6 +12,9 @@ from system.running import Running, data_of, refused
 from system.sides import Sides
 from system.sockets import Socket
 from system.waiting import until
+from websockets.exceptions import InvalidStatus
+
+from veza.storage.database import connect_arguments
 
 
 async def make(person: Person, **fields: Any) -> dict[str, Any]:
@@ -136,3 +142,47 @@ async def test_a_person_has_at_most_fifty(ada: Person) -> None:
     refused(await ada.ask("POST", "developer/api-keys", json=body), 409)
     page = await ada.call("GET", "developer/api-keys", params={"limit": 3, "offset": 49})
     assert (len(page["api_keys"]), page["total"]) == (1, 50)
+
+
+async def end_after(system: Running, key_id: str, time: str) -> None:
+    """Let a key end so long after it was made; days are the least that can be asked for."""
+    state = json.loads((system.data_dir / "run" / "state.json").read_text())
+    connection = await asyncpg.connect(**connect_arguments(state["database_url"]))
+    try:
+        query = "UPDATE api_keys SET expires_at = created_at + $2::text::interval WHERE id = $1"
+        await connection.execute(query, UUID(key_id), time)
+    finally:
+        await connection.close()
+
+
+async def test_its_end_is_that_of_its_sockets(ada: Person, system: Running) -> None:
+    made = await make(ada, expires_in_days=1)
+    headers = {"X-API-Key": made["key"]}
+    await end_after(system, made["id"], "3 s")
+    async with await Socket.open(system, headers=headers) as socket:
+        assert (await socket.event("welcome"))["session_id"] is None
+        assert await socket.until_closed() == 4003
+    refused(await use(system, made["key"]), 401)
+    with pytest.raises(InvalidStatus):
+        await Socket.open(system, headers=headers)
+
+
+async def test_its_sockets_outlive_a_change_of_its_owner(ada: Person) -> None:
+    made = await make(ada)
+    async with await Socket.open(ada.system, headers={"X-API-Key": made["key"]}) as socket:
+        await socket.event("welcome")
+        room, name = await ada.room(), f"{ada.username}_2"
+        await ada.call("PUT", "users/me", json={"username": name})
+
+        async def known() -> bool:
+            await socket.send(room, "Still here?")
+            return bool((await ada.history(room))[-1]["sender"]["username"] == name)
+
+        await until(known, "the socket to speak for its owner by the new name")
+
+
+async def test_a_key_that_only_reads_opens_no_socket(ada: Person, system: Running) -> None:
+    made = await make(ada, scopes=["read"])
+    with pytest.raises(InvalidStatus) as caught:
+        await Socket.open(system, headers={"X-API-Key": made["key"]})
+    assert caught.value.response.status_code == 403

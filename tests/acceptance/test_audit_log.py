@@ -99,3 +99,32 @@ async def test_a_bad_search_is_400(admin: Person, query: dict[str, Any]) -> None
 async def test_only_administrators_search(ada: Person, system: Running) -> None:
     refused(await ada.ask("GET", "admin/audit-logs"), 403)
     refused(await system.http.get("admin/audit-logs"), 401)
+
+
+async def test_who_signs_in_is_named(admin: Person, ada: Person) -> None:
+    await ada.login()
+    row = await appears(admin, user_id=ada.id, resource="/api/v1/auth/login")
+    assert (row["status"], row["ip"]) == (200, ada.address)
+    assert (await appears(admin, user_id=ada.id, resource="/api/v1/auth/register"))["status"] == 201
+
+
+async def test_who_is_refused_is_named(admin: Person, ada: Person) -> None:
+    made = await ada.call("POST", "developer/api-keys", json={"name": "reader", "scopes": ["read"]})
+    headers = {"X-API-Key": made["key"]}
+    refused(await ada.system.http.post("conversations", json={"type": "group"}, headers=headers), 403)
+    assert await appears(admin, user_id=ada.id, resource="/api/v1/conversations", status=403)
+
+
+async def test_a_name_that_is_no_text_harms_nobody(admin: Person, system: Running) -> None:
+    gateways = {process.pid for process in await system.living("Gateway")}
+    headers = {"User-Agent": b"caf\xff\xe9\x01", "X-Forwarded-For": b"198.51.100.78"}
+    system.http.cookies.clear()
+    for _ in range(8):
+        assert (await system.http.post("auth/logout", headers=headers)).status_code == 200
+    # An administrator's own row is no different.
+    named = {"User-Agent": b"caf\xff\xe9", "Authorization": f"Bearer {admin.token}".encode()}
+    answer = await system.http.put("admin/maintenance", json={"enabled": False}, headers=named)
+    assert answer.status_code == 200, answer.text
+    assert (await appears(admin, ip="198.51.100.78"))["user_agent"] == "caf"
+    assert (await appears(admin, user_id=admin.id, resource="/api/v1/admin/maintenance"))["user_agent"] == "caf"
+    assert {process.pid for process in await system.living("Gateway")} == gateways

@@ -3,11 +3,12 @@
 import asyncio
 import signal
 
+import psutil
+import pytest
 from system.people import People, Person
 from system.running import Running
 from system.waiting import until
 
-ROUNDS = 3
 WAIT_S = 60.0
 
 
@@ -34,24 +35,27 @@ async def all_logged(admin: Person, person: Person, room: str, count: int) -> No
     await until(there, f"{count} rows", WAIT_S)
 
 
-async def test_the_job_runner_is_killed_while_rows_come(victim: Running, crowd: People) -> None:
+@pytest.mark.parametrize(("damage", "rounds"), [(signal.SIGKILL, 2), (signal.SIGSTOP, 1)])
+async def test_the_job_runner_fails_while_rows_come(
+    victim: Running, crowd: People, damage: signal.Signals, rounds: int
+) -> None:
+    """Killed, or standing still."""
     admin, *people = [await crowd.administrator(), *[await crowd.register() for _ in range(4)]]
     rooms = [await person.room() for person in people]
     done = asyncio.Event()
     changing = [asyncio.create_task(change(*pair, done)) for pair in zip(people, rooms, strict=True)]
-    killed: set[int] = set()
-    for _ in range(ROUNDS):
+    known: set[int] = set()
 
-        async def another() -> bool:
-            return bool({process.pid for process in victim.actors("JobRunner")} - killed)
+    async def another() -> list[psutil.Process]:
+        return [process for process in victim.actors("JobRunner") if process.pid not in known]
 
-        await until(another, "a JobRunner", WAIT_S)
-        for process in victim.actors("JobRunner"):
-            killed.add(process.pid)
-            process.send_signal(signal.SIGKILL)
-        await asyncio.sleep(0)
+    for _ in range(rounds):
+        for process in await until(another, "a JobRunner", WAIT_S):
+            known.add(process.pid)
+            process.send_signal(damage)
+    await until(another, "a JobRunner that works", WAIT_S)
     done.set()
     counts = await asyncio.gather(*changing)
     for person, room, count in zip(people, rooms, counts, strict=True):
+        assert count > 0
         await all_logged(admin, person, room, count)
-    assert sum(counts) > 0

@@ -3,6 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
+import pytest
+
 from veza.ids import new_id
 from veza.storage import audit
 from veza.storage.audit import AuditFilter, AuditRow
@@ -46,3 +49,29 @@ async def test_a_row_is_there_once(pool: Any) -> None:
     await audit.record_all(pool, [one])
     await audit.record_all(pool, [one, one])
     assert await audit.page(pool, AuditFilter(action="once"), 10, 0) == ([one], 1)
+
+
+async def test_a_count_has_an_end(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(NOW - timedelta(hours=number), action="counted") for number in range(4)]
+    await audit.record_all(pool, rows)
+    wanted = AuditFilter(action="counted")
+    assert await audit.page(pool, wanted, 2, 2) == (rows[2:], 4)
+    monkeypatch.setattr(audit, "MOST_COUNTED", 3)
+    assert await audit.page(pool, wanted, 2, 2) == (rows[2:], 3)
+
+
+async def test_months_wait_for_who_reads_and_nobody_waits_for_them(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "LOCK_S", 0.05)
+    early, later = NOW + timedelta(days=1000), NOW + timedelta(days=1500)
+    await audit.tend(pool, early, 100)
+    await audit.tend(pool, later, 100)
+    for now, keep in ((later, 13), (later + timedelta(days=31), 100)):
+        before = await names(pool)
+        async with pool.acquire() as reader, reader.transaction():
+            await reader.fetch("SELECT FROM audit_log LIMIT 1")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await audit.tend(pool, now, keep)
+            await audit.record(pool, row(now))
+        assert await names(pool) == before
+        await audit.tend(pool, now, keep)
+        assert await names(pool) != before

@@ -1,6 +1,7 @@
 """Sessions over HTTP, on a real database: refresh and its reuse, logout, revocation on every gateway, sweeps."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -389,3 +390,14 @@ async def test_sweep_removes_what_has_had_its_day_and_nothing_else(gateway: Gate
     assert await status(gateway, living) == 200
     assert await pool.fetchval("SELECT count(*) FROM login_failures WHERE key = 'young'") == 1
     assert await pool.fetchval("SELECT array_agg(key) FROM idempotency_keys") == ["young"]
+
+
+async def test_a_csrf_token_is_good_for_a_day(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    [data] = await signed_in(gateway)
+    headers = await cookies(gateway, data["refresh_token"])
+    real = time.time
+    for hours, status_then in ((25, 403), (23, 200)):
+        monkeypatch.setattr(time, "time", lambda hours=hours: real() + hours * 3600)
+        response = await gateway.call("POST", "/auth/refresh", headers=headers)
+        monkeypatch.undo()
+        assert response.status_code == status_then, response.text

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from veza.errors import Unauthenticated
+from veza.errors import Banned, Unauthenticated
 from veza.realtime.principal import Principal
 from veza.storage import api_keys
 from veza.storage.api_keys import KeyState
@@ -28,23 +28,32 @@ class ApiKeys:
 
     async def find(self, key: str) -> Principal:
         """Raises Unauthenticated, Banned."""
-        now, hashed = datetime.now(UTC), api_keys.digest(key)
-        state = self._known.get(hashed) if self._fresh() else None
-        if state is None:
-            state = await self._load(hashed)
-        if state.expires_at is not None and state.expires_at <= now:
-            self._known.pop(hashed, None)
-            raise Unauthenticated("The API key has expired.")
-        await self._touch(state, now)
+        # Nothing may be awaited between the last look and the return: a socket opened for a key that was revoked in
+        # between would be told of no further event.
+        hashed = api_keys.digest(key)
+        state = await self._look_up(hashed)
+        if self._is_due(state):
+            await api_keys.touch(self._pool, state.id)
+            state = await self._look_up(hashed)
         return state.principal
 
-    async def still(self, principal: Principal) -> Principal | None:
+    async def still(self, key_id: UUID) -> Principal | None:
         """Whom a key that opened a socket speaks for by now; None when it is good no more."""
-        for state in self._known.values():
-            if state.principal.key_id == principal.key_id:
-                return state.principal
-        # Not known any more: something happened to it or its owner, or it was long ago. Its socket may come again.
-        return None
+        try:
+            return (await api_keys.find_by_id(self._pool, key_id)).principal
+        except (Unauthenticated, Banned):
+            return None
+
+    async def _look_up(self, hashed: bytes) -> KeyState:
+        state = self._known.get(hashed) if self._fresh() else None
+        if state is None:
+            return await self._load(hashed)
+        expires_at = state.principal.expires_at
+        if expires_at is not None and expires_at <= datetime.now(UTC):
+            del self._known[hashed]
+            raise Unauthenticated("The API key has expired.")
+        self._known.move_to_end(hashed)
+        return state
 
     async def _load(self, hashed: bytes) -> KeyState:
         while True:
@@ -58,21 +67,21 @@ class ApiKeys:
                 self._known.popitem(last=False)
         return state
 
-    async def _touch(self, state: KeyState, now: datetime) -> None:
-        key_id = state.principal.key_id
-        if key_id is None:
-            return
-        last = self._touched.get(key_id, state.last_used_at)
-        if last is None or now - last >= TOUCH_INTERVAL:
-            if len(self._touched) >= CAPACITY:
-                self._touched.clear()
-            self._touched[key_id] = now
-            await api_keys.touch(self._pool, key_id)
+    def _is_due(self, state: KeyState) -> bool:
+        """Whether it is to be noted that the key was used; asked once, then for a minute it is not."""
+        now = datetime.now(UTC)
+        last = self._touched.get(state.id, state.last_used_at)
+        if last is not None and now - last < TOUCH_INTERVAL:
+            return False
+        if len(self._touched) >= CAPACITY:
+            self._touched.clear()
+        self._touched[state.id] = now
+        return True
 
     def apply(self, event: ControlEvent) -> None:
         """Forget what an event makes doubtful."""
         if event.kind is ControlKind.API_KEY_REVOKED:
-            self._forget(lambda state: str(state.principal.key_id) == event.subject)
+            self._forget(lambda state: str(state.id) == event.subject)
         elif event.kind is ControlKind.USER_CHANGED:
             self._forget(lambda state: str(state.principal.user_id) == event.subject)
 

@@ -24,6 +24,7 @@ from veza.http.request import Request
 from veza.http.responses import EnvelopeErrorHandler, counted
 from veza.http.routing import API_PREFIX, Resource, Route
 from veza.http.services import Services
+from veza.http.strict import StrictHttp
 from veza.http.upgrade import UpgradableProtocol
 from veza.metrics import RouteMeter
 
@@ -49,6 +50,7 @@ class Protocol(UpgradableProtocol):
     """
 
     __slots__ = ("_silent",)
+    HTTP_CLASS = StrictHttp
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)  # type: ignore[no-untyped-call]

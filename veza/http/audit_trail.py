@@ -7,9 +7,11 @@ has an id, so that none is written twice.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 
@@ -37,10 +39,40 @@ FLUSH_S = 1.0
 MAX_TEXT = 512
 
 
-class AuditTrail:
-    """`add` never waits. `run` sends, until cancelled."""
+def row_of(
+    request: "Request",
+    user_id: UUID | None,
+    action: str,
+    status: int,
+    *,
+    resource: str | None = None,
+    details: dict[str, Any] | None = None,
+) -> AuditRow:
+    """What a request did; `resource` is its path unless given."""
+    return AuditRow(
+        id=new_id(),
+        user_id=user_id,
+        action=action,
+        resource=_clean(resource or request.path),
+        ip=request.client_address,
+        user_agent=_clean(request.header("user-agent") or ""),
+        status=status,
+        request_id=request.request_id,
+        created_at=datetime.now(UTC),
+        details=details or {},
+    )
 
-    def __init__(self) -> None:
+
+def _clean(text: str) -> str:
+    """A client says what it likes; a row takes text that is UTF-8, without control characters."""
+    return "".join(filter(str.isprintable, text[:MAX_TEXT]))
+
+
+class AuditTrail:
+    """`add` never waits. `run` sends, until cancelled; `connect` leads to a JobRunner by its name."""
+
+    def __init__(self, connect: Callable[[str], BatchRef] = BatchRef) -> None:
+        self._connect = connect
         self._waiting: deque[AuditRow] = deque()
         self._wake = asyncio.Event()
         self._ref: BatchRef | None = None
@@ -54,7 +86,7 @@ class AuditTrail:
         if name is None:
             self._named.clear()
         elif self._ref is None or self._ref.name != name:
-            self._ref = BatchRef(name)
+            self._ref = self._connect(name)
             self._named.set()
         else:
             self._named.set()
@@ -64,20 +96,9 @@ class AuditTrail:
         path = request.path
         if request.method not in AUDITED or path.startswith(SKIPPED):
             return
-        self.add(
-            AuditRow(
-                id=new_id(),
-                user_id=request.caller.user_id if request.caller else None,
-                action=request.method,
-                # A path that holds a token would give it to whoever reads the log.
-                resource=(pattern if "<token" in pattern else path)[:MAX_TEXT],
-                ip=request.client_address,
-                user_agent=(request.header("user-agent") or "")[:MAX_TEXT].replace("\0", ""),
-                status=status,
-                request_id=request.request_id,
-                created_at=datetime.now(UTC),
-            )
-        )
+        # A path that holds a token would give it to whoever reads the log.
+        resource = pattern if "<token" in pattern else path
+        self.add(row_of(request, request.user_id, request.method, status, resource=resource))
 
     def add(self, row: AuditRow) -> None:
         if len(self._waiting) >= MOST_WAITING:

@@ -69,8 +69,10 @@ class Authenticator:
 
     async def still(self, principal: Principal) -> Principal | None:
         """Whom an open socket's session speaks for by now; None when it has ended or its user is banned."""
+        if principal.key_id is not None:
+            return await self._keys.still(principal.key_id)
         if principal.session_id is None:
-            return await self._keys.still(principal)
+            return None
         claims = Claims(principal.user_id, principal.session_id)
         try:
             return (await self._find(claims, datetime.now(UTC))).state.principal

@@ -1,10 +1,9 @@
 """What a handler knows about the request it answers."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from veza.errors import Unauthenticated
-from veza.ids import new_id
+from veza.http.audit_trail import row_of
 from veza.realtime.principal import Principal
 from veza.storage.audit import AuditRow
 
@@ -43,17 +42,12 @@ class Context:
     def user_agent(self) -> str:
         return self.request.header("user-agent") or ""
 
+    @property
+    def do_not_sell(self) -> bool:
+        """Whether the browser asks so with this request (`Sec-GPC: 1`); `http.privacy` knows the stored choice too."""
+        return self.request.privacy_control
+
     def audit(self, action: str, **details: Any) -> AuditRow:
         """What the caller does, for the audit log. `details` hold no secret."""
-        return AuditRow(
-            id=new_id(),
-            user_id=None if self.caller is None else self.caller.user_id,
-            action=action,
-            resource=self.request.path,
-            ip=self.ip,
-            user_agent=self.user_agent,
-            status=200,
-            request_id=self.request_id,
-            created_at=datetime.now(UTC),
-            details=details,
-        )
+        user_id = None if self.caller is None else self.caller.user_id
+        return row_of(self.request, user_id, action, 200, details=details)

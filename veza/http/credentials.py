@@ -49,6 +49,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 def credentials(ctx: Context, grant: Grant) -> Reply[Credentials]:
     """The answer to whoever was granted a session or its next refresh token."""
+    ctx.request.user_id = grant.user_id
     tokens = ctx.services.authenticator.tokens
     data = Credentials(
         user=SignedIn(grant.user_id, grant.username, grant.email),

@@ -57,7 +57,7 @@ def bind(route: Route, services: Services) -> Endpoint:
             if switches.closed and may_close:
                 await _admit(request, services, route)
             if secured:
-                ctx.caller = request.caller = await authenticate(request, services, route)
+                ctx.caller = await authenticate(request, services, route)
             if gate is not None and by_user and (wait := gate.enter_as(request, ctx.principal.user_id)) is not None:
                 await wait
             return await answer(ctx, segments)
@@ -108,6 +108,8 @@ async def authenticate(request: Request, services: Services, route: Route) -> Pr
             return None
         raise Unauthenticated
     caller = await services.authenticator.access(token)
+    # Also of one who is refused in what follows: the logs name who tried.
+    request.user_id = caller.user_id
     least = route.auth.role
     if least is not None and not caller.role.includes(least):
         raise PermissionDenied

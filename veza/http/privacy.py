@@ -12,14 +12,14 @@ from veza.storage.accounts import Account
 
 def honoured(ctx: Context, account: Account) -> Account:
     """The account with the wish of this request (Global Privacy Control) added to what is stored."""
-    if account.do_not_sell or not ctx.request.privacy_control:
+    if account.do_not_sell or not ctx.do_not_sell:
         return account
     return msgspec.structs.replace(account, do_not_sell=True)
 
 
 async def may_share(ctx: Context) -> bool:
     """Whether data of the caller may go to others. Nobody asks for who is not signed in but their browser."""
-    if ctx.request.privacy_control:
+    if ctx.do_not_sell:
         return False
     if ctx.caller is None:
         return True

@@ -1,13 +1,13 @@
 """The request class of the application. Every response of it, success or error, leaves through `respond`."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator
 from time import perf_counter
 from typing import Any
+from uuid import UUID
 
-from sanic.exceptions import BadRequest, SanicException
 from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
+from sanic.exceptions import SanicException
 from sanic.request import Request as SanicRequest
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
@@ -16,10 +16,11 @@ from veza.http.errors import PayloadTooLarge, RequestTimedOut
 from veza.http.middleware.client_address import client_address, subject_of
 from veza.http.middleware.request_id import accept_or_make
 from veza.http.rate_limits import Standing
-from veza.realtime.principal import Principal
+from veza.http.strict import check_head
 
-# For the whole body, so that a sender of one byte a second does not hold a connection for ever.
-BODY_SECONDS = 30.0
+# For the whole body, so that a sender of one byte a second does not hold a connection for ever. Below the 30 s after
+# which the server gives a silent request up, as if it were its own fault.
+BODY_SECONDS = 25.0
 # For the body of an upload, which may be large: each piece, below the time after which the server gives a silent
 # request up; and the rate in the long run.
 PIECE_SECONDS = 20.0
@@ -30,19 +31,16 @@ SLOWEST_BYTES_PER_SECOND = 32 * 1024
 LINGER_SECONDS = 10.0
 LINGER_BYTES = 256 * 1024 * 1024
 
-# A line of a head that is no header: a name is a token, with the colon right behind it (RFC 9112, 5.1).
-_NO_HEADER = re.compile(rb"\r\n(?![!#$%&'*+.^_`|~0-9A-Za-z-]+:)")
-
 
 class Request(SanicRequest[Any, Any]):
-    __slots__ = ("caller", "request_id", "standing", "started")
+    __slots__ = ("request_id", "standing", "started", "user_id")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         check_head(self.head)
         self.started = perf_counter()
         self.request_id: str = accept_or_make(self.header("x-request-id"))
-        self.caller: Principal | None = None
+        self.user_id: UUID | None = None  # set with the caller, or whoever signs in
         self.standing: Standing | None = None  # set where a limit was met
         # A connection is one task, and this runs in it: every line logged until the next request carries the id.
         logs.request_id.set(self.request_id)
@@ -157,12 +155,3 @@ class Request(SanicRequest[Any, Any]):
             response = HTTPResponse(status=status, headers=headers, content_type=content_type)
         self.app.ctx.edge.finish(self, response)
         return await super().respond(response)
-
-
-def check_head(head: bytes) -> None:
-    """Raises BadRequest for what Sanic lets pass and a proxy before us may read otherwise: then the two would disagree
-    about where a request ends.
-    """
-    lines = head.count(b"\r\n")
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head or _NO_HEADER.search(head):
-        raise BadRequest

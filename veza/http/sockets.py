@@ -71,6 +71,7 @@ class Sockets:
         self._now = asyncio.get_running_loop().time
         self._open: set[WebSocket] = set()
         self._lagging: set[WebSocket] = set()
+        self._expiring: set[WebSocket] = set()  # opened with an API key that has an end
         self._unidentified: deque[tuple[float, Session]] = deque()  # (deadline, session), in order
         # Pings go round: each second one of as many slots as the heartbeat has seconds.
         self._wheel: list[set[WebSocket]] = [set() for _ in range(p.HEARTBEAT_S)]
@@ -147,6 +148,8 @@ class Sockets:
         """The socket belongs to this person from now on; greet it. Raises RateLimited."""
         self._check_count(principal.user_id)
         session.identified(principal)
+        if principal.expires_at is not None:
+            self._expiring.add(session.socket)
         self.hub.arrive(session.socket, principal.user_id)
         welcome = {
             "type": "welcome",
@@ -190,6 +193,7 @@ class Sockets:
         socket.session = None
         self._open.discard(socket)
         self._lagging.discard(socket)
+        self._expiring.discard(socket)
         for slot in self._wheel:
             slot.discard(socket)
         metrics.SOCKETS.dec()
@@ -215,7 +219,14 @@ class Sockets:
                 self._lagging.discard(socket)
             for socket in [s for s in self._lagging if s.overdue(now)]:
                 socket.close(CloseCode.SLOW_CONSUMER, "too slow")
+            self._expire(self.wall())
             self._heartbeat(now)
+
+    def _expire(self, wall: datetime) -> None:
+        for socket in list(self._expiring):
+            principal = socket.session.principal if isinstance(socket.session, Session) else None
+            if principal is not None and principal.expires_at is not None and principal.expires_at <= wall:
+                socket.close(CloseCode.REVOKED, "the API key has expired")
 
     def _heartbeat(self, now: float) -> None:
         """Ping one slot; what did not answer since its last ping is gone."""

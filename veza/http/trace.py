@@ -20,9 +20,9 @@ Make = Callable[[int], c.ShardCommand]
 
 
 def of_frame(principal: Principal | None) -> str:
-    """`1b9d6bcd-2f`: the session's last eight digits, and a number no other frame of this gateway has."""
-    session_id = None if principal is None else principal.session_id
-    session = "unknown" if session_id is None else f"{session_id.int & 0xFFFFFFFF:08x}"
+    """`1b9d6bcd-2f`: the last eight digits of session or key, and a number no other frame of this gateway has."""
+    opened_by = None if principal is None else principal.session_id or principal.key_id
+    session = "unknown" if opened_by is None else f"{opened_by.int & 0xFFFFFFFF:08x}"
     return f"{session}-{next(_numbers):x}"
 
 

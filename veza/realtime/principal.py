@@ -1,6 +1,7 @@
 """Who is asking: the identity that a credential stands for."""
 
 import enum
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -23,7 +24,7 @@ class Role(enum.StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """An authenticated caller. `session_id` is None for an API key, `key_id` for a session."""
+    """An authenticated caller. `session_id` is None for an API key; `key_id` and `expires_at` are of such a key."""
 
     user_id: UUID
     username: str
@@ -31,3 +32,4 @@ class Principal(msgspec.Struct, frozen=True):
     session_id: UUID | None = None
     scopes: frozenset[str] = frozenset({"read", "write"})
     key_id: UUID | None = None
+    expires_at: datetime | None = None

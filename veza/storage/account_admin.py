@@ -17,6 +17,8 @@ from veza.storage.audit import AuditRow
 from veza.storage.control_log import ControlEvent
 from veza.storage.database import Connection, sql, transaction
 
+LOCK_KEY = 0x61646D69
+
 
 class ListedAccount(msgspec.Struct, frozen=True):
     """A person as administrators see them."""
@@ -113,9 +115,11 @@ async def _set_banned(connection: Connection, user_id: UUID, *, banned: bool, re
 async def _spare(connection: Connection, user_id: UUID, by: AuditRow) -> None:
     """Raises Conflict for oneself and for the last administrator.
 
-    Locks the administrators, so that two of them cannot dismiss each other at the same time.
+    One at a time, so that two of them cannot dismiss each other. Their rows are not locked: a person who becomes one
+    meanwhile would be locked in another order, and two transactions might wait for each other.
     """
-    rows = await connection.fetch(sql("account_lock_admins"))
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
+    rows = await connection.fetch(sql("account_admins"))
     if [row["id"] for row in rows] == [user_id]:
         raise Conflict("This is the last administrator; make another first.")
     if user_id == by.user_id:

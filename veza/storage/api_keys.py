@@ -14,6 +14,7 @@ from veza.realtime.principal import Principal, Role
 from veza.storage import control_log
 from veza.storage.control_log import ControlEvent, ControlKind
 from veza.storage.database import Connection, transaction
+from veza.storage.sessions import TOUCH_INTERVAL
 
 PREFIX = "veza_sk_"
 MOST_KEYS = 50
@@ -47,8 +48,8 @@ class NewApiKey(ApiKey, frozen=True, kw_only=True):
 class KeyState(msgspec.Struct, frozen=True):
     """Who a living key speaks for."""
 
+    id: UUID
     principal: Principal
-    expires_at: datetime | None
     last_used_at: datetime | None
 
 
@@ -124,27 +125,46 @@ async def revoke(pool: Any, user_id: UUID, key_id: UUID) -> ControlEvent:
     return event
 
 
+_STATE = """
+    SELECT k.id, k.scopes, k.expires_at, k.last_used_at, u.id AS user_id, u.username, u.role, u.banned_at
+    FROM api_keys k JOIN users u ON u.id = k.user_id
+    WHERE k.revoked_at IS NULL AND u.deleted_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+    """
+
+
 async def find(connection: Connection, hashed: bytes) -> KeyState:
     """Raises Unauthenticated for a key that is unknown, revoked or expired; Banned."""
-    row = await connection.fetchrow(
-        """
-        SELECT k.id, k.scopes, k.expires_at, k.last_used_at, u.id AS user_id, u.username, u.role, u.banned_at
-        FROM api_keys k JOIN users u ON u.id = k.user_id
-        WHERE k.key_hash = $1 AND k.revoked_at IS NULL AND u.deleted_at IS NULL
-          AND (k.expires_at IS NULL OR k.expires_at > now())
-        """,
-        hashed,
-    )
+    return _state(await connection.fetchrow(f"{_STATE} AND k.key_hash = $1", hashed))
+
+
+async def find_by_id(connection: Connection, key_id: UUID) -> KeyState:
+    """The same, of a key that was good once."""
+    return _state(await connection.fetchrow(f"{_STATE} AND k.id = $1", key_id))
+
+
+def _state(row: Any) -> KeyState:
     if row is None:
         raise Unauthenticated("The API key is not valid.")
     if row["banned_at"] is not None:
         raise Banned
     principal = Principal(
-        row["user_id"], row["username"], Role(row["role"]), scopes=frozenset(row["scopes"]), key_id=row["id"]
+        row["user_id"],
+        row["username"],
+        Role(row["role"]),
+        scopes=frozenset(row["scopes"]),
+        key_id=row["id"],
+        expires_at=row["expires_at"],
     )
-    return KeyState(principal, row["expires_at"], row["last_used_at"])
+    return KeyState(row["id"], principal, row["last_used_at"])
 
 
 async def touch(connection: Connection, key_id: UUID) -> None:
-    """Note that it was used."""
-    await connection.execute("UPDATE api_keys SET last_used_at = now() WHERE id = $1", key_id)
+    """Note that it was used now, unless that was noted within the last minute."""
+    await connection.execute(
+        """
+        UPDATE api_keys SET last_used_at = now()
+        WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= now() - $2::interval)
+        """,
+        key_id,
+        TOUCH_INTERVAL,
+    )

@@ -3,7 +3,8 @@
 The table has a partition a month, so that old months go without a trace of bloat.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,10 +13,13 @@ import msgspec
 
 from veza.storage.database import Connection, sql, transaction
 
+# Counting more takes longer than an answer may, and nobody turns so many pages.
+MOST_COUNTED = 100_000
 # Partitions are made so many months ahead.
 AHEAD = 2
 # Any number, as long as nothing else in the database locks it.
 LOCK_KEY = 0x61756469
+LOCK_S = 2
 
 
 class AuditRow(msgspec.Struct, frozen=True):
@@ -67,19 +71,29 @@ async def record_all(connection: Connection, rows: Sequence[AuditRow]) -> None:
     )
 
 
-async def page(connection: Connection, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditRow], int]:
-    """Rows, newest first, and how many there are in all."""
+async def page(pool: Any, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditRow], int]:
+    """Rows, newest first, and how many there are in all: at most MOST_COUNTED, since the log may have any length."""
     conditions, values = _conditions(wanted)
     # The conditions are texts of this module; what was asked for goes in as parameters.
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    total = await connection.fetchval(f"SELECT count(*) FROM audit_log {where}", *values)  # noqa: S608
-    rows = await connection.fetch(
-        f"SELECT * FROM audit_log {where} ORDER BY created_at DESC, id DESC "  # noqa: S608
-        f"LIMIT ${len(values) + 1} OFFSET ${len(values) + 2}",
-        *values,
-        limit,
-        offset,
-    )
+    # Of one moment, so that no page has more rows than there are in all.
+    async with (
+        pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        # Which index serves depends on what is asked for, also where the statement is the same.
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        total = await connection.fetchval(
+            f"SELECT count(*) FROM (SELECT FROM audit_log {where} LIMIT {MOST_COUNTED}) AS found",  # noqa: S608
+            *values,
+        )
+        rows = await connection.fetch(
+            f"SELECT * FROM audit_log {where} ORDER BY created_at DESC, id DESC "  # noqa: S608
+            f"LIMIT ${len(values) + 1} OFFSET ${len(values) + 2}",
+            *values,
+            limit,
+            offset,
+        )
     return [AuditRow(**dict(row)) for row in rows], total
 
 
@@ -113,26 +127,37 @@ async def tend(pool: Any, now: datetime, keep_months: int) -> int:
     """Make the partitions of this month and the next ones, and drop those of which every row is older than
     `keep_months` whole months. Returns how many were dropped. Running twice, or in two places, is harmless.
     """
-    dropped = 0
-    async with transaction(pool) as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
-        present = {
-            row["name"]
-            for row in await connection.fetch(
-                "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'audit_log'::regclass"
-            )
-        }
-        for months in range(AHEAD + 1):
+    for months in range(AHEAD + 1):
+        async with _tending(pool) as (connection, present):
             start = _month(now, months)
             if _name(start) not in present:
                 await _make(connection, start, _month(now, months + 1))
-        oldest_kept = _name(_month(now, -keep_months))
-        await connection.execute("DELETE FROM audit_log_rest WHERE created_at < $1", _month(now, -keep_months))
-        for name in sorted(present):
-            if name.startswith("audit_log_2") and name < oldest_kept:
-                await connection.execute(f"DROP TABLE {name}")
-                dropped += 1
-    return dropped
+    oldest_kept = _month(now, -keep_months)
+    await pool.execute("DELETE FROM audit_log_rest WHERE created_at < $1", oldest_kept)
+    dropped = 0
+    while True:
+        async with _tending(pool) as (connection, present):
+            old = [name for name in present if name.startswith("audit_log_2") and name < _name(oldest_kept)]
+            if not old:
+                return dropped
+            await connection.execute(f"DROP TABLE {min(old)}")
+            dropped += 1
+
+
+@asynccontextmanager
+async def _tending(pool: Any) -> AsyncIterator[tuple[Any, set[str]]]:
+    """A transaction that changes one partition, and the names of those there are.
+
+    One each, since it locks what writers and readers lock in another order. And it gives up soon: whoever comes later
+    waits behind it, also for a search that it waits for.
+    """
+    async with transaction(pool) as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_S}s'")
+        rows = await connection.fetch(
+            "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'audit_log'::regclass"
+        )
+        yield connection, {row["name"] for row in rows}
 
 
 def _month(now: datetime, later: int) -> datetime:

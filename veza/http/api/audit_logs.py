@@ -35,7 +35,7 @@ class AuditQuery(msgspec.Struct, frozen=True, rename={"since": "from", "until": 
 
 
 class AuditLogs(msgspec.Struct, frozen=True):
-    """Newest first."""
+    """Newest first; `total` counts no further than 100,000."""
 
     audit_logs: list[AuditRow]
     total: int

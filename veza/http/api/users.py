@@ -78,7 +78,7 @@ async def update_me(ctx: Context, body: ProfileUpdate) -> Account:
         avatar_url=body.avatar_url,
     )
     ctx.services.authenticator.apply(events)
-    return account
+    return honoured(ctx, account)
 
 
 @resource.put("/users/me/password", errors=(PermissionDenied, RateLimited))
@@ -107,7 +107,7 @@ async def become_creator(ctx: Context) -> Account:
     ctx.services.switches.require(CREATOR_SIGNUP)
     account, events = await accounts.become_creator(ctx.services.pool, ctx.principal.user_id)
     ctx.services.authenticator.apply(events)
-    return account
+    return honoured(ctx, account)
 
 
 @resource.get("/users/<user_id>", errors=(UserNotFound,))

@@ -24,7 +24,6 @@ def write(request: "Request", route: str, *, level: int, status: int, size: int,
     """`route` is the pattern, not the path: paths may hold share tokens. `veza.logs` adds the request id."""
     if not log.isEnabledFor(level):
         return
-    caller = request.caller
     log.handle(
         _Line(
             {
@@ -34,7 +33,7 @@ def write(request: "Request", route: str, *, level: int, status: int, size: int,
                 "route": route,
                 "status": status,
                 "duration_ms": round(seconds * 1000, 2),
-                "user_id": str(caller.user_id) if caller else None,
+                "user_id": str(request.user_id) if request.user_id else None,
                 "bytes": size,
             }
         )

@@ -2,4 +2,3 @@ SELECT id
 FROM users
 WHERE role = 'admin' AND banned_at IS NULL AND deleted_at IS NULL
 ORDER BY id
-FOR UPDATE
