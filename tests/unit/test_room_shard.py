@@ -23,6 +23,9 @@ class Connection:
     def terminate(self) -> None:
         self.closed = True
 
+    async def fetch(self, *_: Any) -> list[Any]:
+        return []
+
 
 async def test_a_connection_that_closes_while_idle_is_replaced_before_it_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -93,6 +93,10 @@ class RoomShard:
         """Connect and begin. Raises Unavailable when PostgreSQL cannot be reached."""
         if not self._started:
             self._writer = await self._connect("writer", timeout=5.0)
+            try:
+                await room_log.warm_up(self._writer)
+            except FAILURES as error:
+                self._store_lost(error)
             await self._inlet.start(inlet_host(self._settings))
             self._started = True
             self._tasks.start(self._write_forever(), "writer")

@@ -1,4 +1,4 @@
-"""The Gateway actor: Sanic on a shared port, and this process's side of the shards."""
+"""What the Gateway actor does: Sanic on a shared port, and this process's side of the shards."""
 
 import asyncio
 import logging
@@ -123,7 +123,7 @@ class RoomCommands:
 
 
 class Gateway:
-    """Methods without an underscore are called by other actors."""
+    """Methods without an underscore are called by other actors, by way of `gateway_actor`."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         setup_logging(settings, name, log_file(settings))
@@ -144,8 +144,8 @@ class Gateway:
     async def start(self) -> None:
         """Open everything, then the port. Raises Unavailable when PostgreSQL cannot be reached."""
         settings = self._settings
-        pool = await open_pool(settings.database_url, size=POOL_SIZE, name=self.name)
         control = ControlReader(settings.database_url, self._on_control, self._load_switches)
+        pool = await open_pool(settings.database_url, size=POOL_SIZE, name=self.name)
         authenticator = Authenticator(pool, Tokens(settings.jwt_secret), fresh=lambda: control.fresh)
         services = Services(settings=settings, pool=pool, authenticator=authenticator)
         services.cache = open_cache(settings.redis_url)
@@ -165,6 +165,7 @@ class Gateway:
         services.rooms = RoomCommands(hub.links, reads, sockets)
         services.health.register("chat", self._check_chat, vital=True)
         await services.switches.load(pool)
+        await reads.warm_up()
         self._hub, self._sockets, self._services = hub, sockets, services
         await self._inlet.start(inlet_host(settings))
         await self._limits.start(inlet_host(settings))

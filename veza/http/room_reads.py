@@ -4,16 +4,17 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from veza.errors import InvalidArgument, MessageNotFound, VezaError
+from veza.errors import InvalidArgument, MessageNotFound, RoomNotFound, VezaError
 from veza.http.links import ShardLinks
 from veza.realtime import commands as c
 from veza.realtime import protocol as p
 from veza.realtime.events import RoomEvent, wire
 from veza.realtime.presence import OFFLINE
-from veza.storage import messages, room_log, rooms
+from veza.storage import messages, room_bounds, room_log, rooms
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,20 @@ class RoomReads:
     def __init__(self, pool: Any, links: ShardLinks) -> None:
         self._pool = pool
         self._links = links
+
+    async def warm_up(self) -> None:
+        """Have a connection meet the statements of a room that is opened: who opens the first one need not wait for
+        their types and plans. Raises what a read raises.
+        """
+        nobody, nowhere = UUID(int=0), UUID(int=0)
+        async with self._pool.acquire() as connection:
+            with suppress(RoomNotFound):
+                await rooms.require_member(connection, nowhere, nobody)
+            await room_bounds.first_seq(connection, nowhere)
+            await room_log.read_after(connection, nowhere, 0, 1)
+            await room_log.messages_before(connection, nowhere, NEWEST, 1)
+            await messages.details(connection, [nowhere], nobody)
+            await rooms.conversations(connection, nobody, 1, 0)
 
     async def history_page(self, user_id: UUID, command: p.GetHistory) -> dict[str, Any]:
         """`get_history`: newest first with `before_seq`, or without either; oldest first with `after_seq`."""

@@ -175,7 +175,7 @@ class Run:
     async def _launch(self, stopping: asyncio.Task[None]) -> "Cluster | None":
         """The actors, ready; None when a stop signal came first."""
         from veza.actors.cluster import Cluster
-        from veza.http.gateway import Gateway
+        from veza.http.gateway_actor import Gateway
 
         steps = Steps(self._screen)
         launching = asyncio.create_task(

@@ -48,6 +48,14 @@ async def commit(
     return set(epochs) - {row["partition"] for row in rows}
 
 
+async def warm_up(connection: Connection) -> None:
+    """Have a connection meet the statements of a first command: their types and plans take longer than they do."""
+    await load_rooms(connection, [])
+    await find_stored(connection, [])
+    for structural in (False, True):
+        await commit(connection, [], {}, structural=structural)
+
+
 async def stored_ids(connection: Connection, events: Collection[RoomEvent]) -> set[UUID]:
     """Which of these events are stored: settles a commit whose outcome is unknown.
 
