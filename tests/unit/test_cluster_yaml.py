@@ -24,8 +24,11 @@ def test_it_follows_rays_schema() -> None:
 def arguments(commands: list[str]) -> dict[str, Any]:
     """What `veza cluster start` makes of the one command that calls it."""
     [words] = [shlex.split(command) for command in commands if "veza cluster start" in command]
-    assert words[:4] == ["cd", "~/veza", "&&", ".venv/bin/veza"]
-    context: click.Context = start.make_context("start", words[6:])
+    assert words[:3] == ["cd", "~/veza", "&&"]
+    # What stands before the command is its environment.
+    program = words.index(".venv/bin/veza")
+    assert all("=" in word for word in words[3:program])
+    context: click.Context = start.make_context("start", words[program + 3 :])
     return context.params
 
 

@@ -68,8 +68,16 @@ class Screen:
             self._write(f"  {mark} {name:<28} {elapsed:6.2f} s  {detail}".rstrip())
 
     def _write(self, text: str) -> None:
-        self._out.write(f"{CLEAR if self._terminal else ''}{text}\n")
-        self._out.flush()
+        self._put(f"{CLEAR if self._terminal else ''}{text}\n")
+
+    def _put(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError:
+            # A terminal that goes away asks for a drain, which must not fail for want of a place to show it.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._out.fileno())
 
     def _paint(self, text: str, code: int) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
@@ -83,8 +91,6 @@ class Screen:
                 under_way = [f"{name} {now - since:.1f} s" for name, since in self._running.items()]
                 if under_way:
                     frame = self._frames[beat % len(self._frames)]
-                    self._out.write(f"{CLEAR}  {frame} {' · '.join(under_way)}"[:160])
-                    self._out.flush()
+                    self._put(f"{CLEAR}  {frame} {' · '.join(under_way)}"[:160])
         with self._lock:
-            self._out.write(CLEAR)
-            self._out.flush()
+            self._put(CLEAR)
