@@ -10,7 +10,7 @@ from fuzzing.runs import FOR_EVERYBODY, ROLES, Outcome, Plan, caller_of, run
 from veza.http.gateway import RESOURCES
 
 # As much as `make test` has time for; `make fuzz` goes on.
-WHOLE = Plan("examples,coverage,fuzzing,stateful", examples=3, scenarios=15)
+WHOLE = Plan("examples,coverage,fuzzing,stateful", examples=2, scenarios=10)
 BRIEF = Plan("examples,fuzzing", examples=2)
 PLANS = {"admin": WHOLE}
 

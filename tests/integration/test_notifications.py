@@ -291,8 +291,7 @@ async def test_each_query_is_served_by_its_index(pool: Any, ada: Someone) -> Non
         await connection.execute(
             "INSERT INTO notifications (id, user_id, kind, pushed, created_at) "
             "SELECT gen_random_uuid(), id, 'like', n % 100 > 0, now() - n * interval '1 second' "
-            "FROM users, generate_series(1, 2000) n",
-            timeout=60,
+            "FROM (SELECT id FROM users LIMIT 10) u, generate_series(1, 2000) n"
         )
         await connection.execute("ANALYZE notifications")
         explaining: Any = Explaining(connection)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from fleet import NODES, Fleet
+from fleet import NODES, PER_ADDRESS, Fleet
 from system.people import People
 from traffic import Traffic
 
@@ -16,6 +16,7 @@ async def fleet() -> AsyncIterator[Fleet]:
         "VEZA_GATEWAYS": "1",
         "CHAT_MESSAGES_PER_MINUTE": "1000000",
         "CHAT_MESSAGE_BURST": "1000000",
+        "RATE_LIMIT_PER_IP": str(PER_ADDRESS),
     }
     async with Fleet(settings) as running:
         await running.settles(*NODES)

@@ -15,6 +15,8 @@ from system.sockets import Socket
 from system.waiting import until
 
 NODES = ("head", "one", "two")
+# Requests of one address a second: more than anybody makes who is not out for it.
+PER_ADDRESS = 400
 # A machine has one node each; several on one machine must not ask for the same ports.
 SHARED_MACHINE = ("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0")
 

@@ -1,18 +1,24 @@
 """Nodes that come, go and die under traffic: nothing is lost or doubled, and nobody's socket drops but theirs."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from fleet import NODES, Fleet
+from fleet import NODES, PER_ADDRESS, Fleet
 from system.people import People, Person
 from system.sockets import Socket
+from system.waiting import until
+from system.wire import Wire
 from traffic import Traffic
 
 # A node that is gone leaves nobody present for longer.
 GHOST_S = 15.0
 MOST_PEOPLE = 60
+# Enough that each gateway gets some of the connections.
+WIRES = 20
 # The first test waits for the start of three nodes and the platform.
 pytestmark = pytest.mark.timeout(300)
 
@@ -71,6 +77,29 @@ async def test_each_node_works(fleet: Fleet, traffic: Traffic) -> None:
 
 def _name(node: dict[str, str]) -> str:
     return node["name"]
+
+
+async def test_limits_are_exact_over_all_nodes(fleet: Fleet) -> None:
+    """A gateway and a limiter on each."""
+    await fleet.living("RateLimiter", 3)
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(Wire(fleet.port)) for _ in range(WIRES)]
+        await asyncio.gather(*(wire.ask("/health") for wire in wires))
+        tries = itertools.count(1)
+
+        async def exact() -> bool:
+            await asyncio.sleep(1 - time.time() % 1 + 0.01)
+            number = next(tries)
+            asked = (wire.ask("/api/v1/", 2 * PER_ADDRESS // WIRES, address=f"10.9.{number}.1") for wire in wires)
+            answers = list(itertools.chain(*await asyncio.gather(*asked)))
+            passed = sum(answer.status == 200 for answer in answers)
+            whole = len({answer.window for answer in answers}) == 1
+            assert passed <= PER_ADDRESS or not whole
+            return whole and passed == PER_ADDRESS
+
+        # While limiters come, an address has less for a moment.
+        for _ in range(3):
+            await until(exact, "a window in which exactly the limit passes", 60.0)
 
 
 async def test_a_node_dies_and_another_comes(fleet: Fleet, traffic: Traffic, watchers: Watchers) -> None:

@@ -32,6 +32,8 @@ SILENCE_S = 5.0
 # A Supervisor that is killed takes no time; a request of an operator may start actors on each node.
 END_S = 5.0
 ASK_S = 90.0
+# A Supervisor that is gone has a successor long before.
+SUCCEEDED_S = 10.0
 # ValueError is Ray's for a name that another process took in the meantime.
 FAILURES = (VezaError, ActorGone, ActorUnreachable, RayError, ValueError)
 
@@ -216,13 +218,22 @@ class Cluster:
         await self._ask("resume_node", node)
 
     async def _ask(self, method: str, *arguments: object) -> Any:
+        """When the Supervisor is lost meanwhile, its successor is asked: to ask for the same twice is harmless."""
+        now = asyncio.get_running_loop().time
+        lost_at: float | None = None
         try:
             async with asyncio.timeout(ASK_S):
-                return await SupervisorRef().call(method, *arguments)
+                while True:
+                    try:
+                        return await SupervisorRef().call(method, *arguments)
+                    except (ActorGone, ActorUnreachable, RayError) as error:
+                        lost_at = lost_at or now()
+                        if self._draining or now() - lost_at > SUCCEEDED_S:
+                            reason = f"The Supervisor was lost meanwhile ({type(error).__name__}); ask again."
+                            raise Unavailable(reason) from error
+                    await asyncio.sleep(RETRY_S[0])
         except TimeoutError:
             raise Unavailable("The Supervisor is still at it; 'veza cluster status' shows how far.") from None
-        except (ActorGone, ActorUnreachable, RayError) as error:
-            raise Unavailable(f"The Supervisor was lost meanwhile ({type(error).__name__}); ask again.") from error
 
     async def drain(self, timeout: float) -> None:
         """Stop every actor in order, the Supervisor last."""

@@ -33,6 +33,8 @@ UNREACHABLE: tuple[type[BaseException], ...] = (
 # made, one statement, and once more the first for a connection whose statement was given up.
 ACQUIRE_S = 2.0
 STATEMENT_S = 4.0
+# Whoever vanishes in a transaction, with its machine or its network, keeps its locks no longer.
+VANISHED_S = 15
 
 
 @functools.cache
@@ -68,6 +70,15 @@ def connect_arguments(url: str) -> dict[str, Any]:
     return arguments
 
 
+def _session(name: str) -> dict[str, str]:
+    """The server's settings for a connection that shows as `name` in `pg_stat_activity`."""
+    return {
+        "application_name": f"veza {name}",
+        "jit": "off",
+        "idle_in_transaction_session_timeout": f"{VANISHED_S}s",
+    }
+
+
 async def _prepare(connection: Any) -> None:
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, encoder=_encode_json, decoder=msgspec.json.decode, schema="pg_catalog")
@@ -87,12 +98,18 @@ async def open_connection(url: str, *, name: str, timeout: float = 5.0, statemen
             **connect_arguments(url),
             timeout=timeout,
             command_timeout=statement_timeout,
-            server_settings={"application_name": f"veza {name}", "jit": "off"},
+            server_settings=_session(name),
         )
         await _prepare(connection)
     except UNREACHABLE as error:
         raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error
     return connection
+
+
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
+    def get_reset_query(self) -> str:
+        # Nothing of ours leaves anything behind in a session, and a round trip for each statement is much.
+        return ""
 
 
 class Pool(asyncpg.Pool):  # type: ignore[misc]
@@ -114,13 +131,13 @@ async def open_pool(url: str, *, size: int, name: str, statement_timeout: float 
             max_size=size,
             max_queries=50_000,
             max_inactive_connection_lifetime=300.0,
-            connection_class=asyncpg.Connection,
+            connection_class=PooledConnection,
             record_class=asyncpg.Record,
             loop=None,
             timeout=5,
             command_timeout=statement_timeout,
             init=_prepare,
-            server_settings={"application_name": f"veza {name}", "jit": "off"},
+            server_settings=_session(name),
         )
     except UNREACHABLE as error:
         raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error

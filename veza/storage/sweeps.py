@@ -38,7 +38,7 @@ async def sweep(pool: Any) -> dict[str, int]:
         removed[table] += await _sweep(pool, table, condition, age)
     removed["room_events"] = await retention.prune(pool, datetime.now(UTC))
     removed["attachments"] += await attachments.sweep_deleted_rooms(pool)
-    return removed
+    return dict(removed)
 
 
 async def _sweep(pool: Any, table: str, condition: str, age: timedelta) -> int:
