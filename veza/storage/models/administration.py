@@ -2,9 +2,9 @@
 
 from tortoise import fields
 from tortoise.fields.db_defaults import SqlDefault
-from tortoise.models import Model
 
 from veza.storage.models.accounts import User
+from veza.storage.models.base import Model
 
 
 class Report(Model):

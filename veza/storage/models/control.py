@@ -2,7 +2,8 @@
 
 from tortoise import fields
 from tortoise.fields.db_defaults import SqlDefault
-from tortoise.models import Model
+
+from veza.storage.models.base import Model
 
 
 class ControlEntry(Model):
