@@ -242,24 +242,25 @@ async def test_a_store_that_fails_midway_breaks_the_answer_off(
 
 
 async def test_no_more_uploads_at_once_than_memory_is_for(
-    ada: Someone, bob: Someone, room: UUID, monkeypatch: pytest.MonkeyPatch
+    ada: Someone, bob: Someone, room: UUID, pool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "UPLOADS_AT_ONCE", 1)
-    began, go_on = asyncio.Event(), asyncio.Event()
+    go_on = asyncio.Event()
+    loose = "SELECT count(*) FROM loose_objects"
+    before = await pool.fetchval(loose)
 
     async def body() -> AsyncIterator[bytes]:
-        yield HEAD + b"\0"
-        began.set()
+        # As much as it takes to tell its type: then its object has a name.
+        yield HEAD + bytes(uploads.HEAD_BYTES)
         await go_on.wait()
         yield TAIL
 
+    async def begun() -> bool:
+        return int(await pool.fetchval(loose)) > before
+
     first = asyncio.create_task(ada.ask("POST", f"{room}/attachments", content=body(), headers=FORM))
-    await began.wait()
-
-    async def full() -> bool:
-        return (await bob.upload(room, PNG)).status_code == 503
-
-    await until(full)
+    await until(begun)
+    assert (await bob.upload(room, PNG)).status_code == 503
     go_on.set()
     assert (await first).status_code == 201
     assert (await bob.upload(room, PNG)).status_code == 201
