@@ -9,8 +9,13 @@ from system.running import Running
 
 @pytest.fixture(scope="session")
 async def victim() -> AsyncIterator[Running]:
-    """The platform, without a limit on how fast people write."""
-    unlimited = {"CHAT_MESSAGES_PER_MINUTE": "1000000", "CHAT_MESSAGE_BURST": "1000000"}
+    """The platform, without a limit on how fast people write, or ask again from the one address they share."""
+    unlimited = {
+        "CHAT_MESSAGES_PER_MINUTE": "1000000",
+        "CHAT_MESSAGE_BURST": "1000000",
+        "RATE_LIMIT_PER_IP": "100000",
+        "RATE_LIMIT_GLOBAL": "100000",
+    }
     async with Running(unlimited) as running:
         yield running
 
