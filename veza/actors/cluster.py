@@ -33,7 +33,7 @@ SILENCE_S = 5.0
 END_S = 5.0
 ASK_S = 90.0
 # A Supervisor that is gone has a successor long before.
-SUCCEEDED_S = 10.0
+SUCCESSOR_S = 10.0
 # ValueError is Ray's for a name that another process took in the meantime.
 FAILURES = (VezaError, ActorGone, ActorUnreachable, RayError, ValueError)
 
@@ -228,7 +228,7 @@ class Cluster:
                         return await SupervisorRef().call(method, *arguments)
                     except (ActorGone, ActorUnreachable, RayError) as error:
                         lost_at = lost_at or now()
-                        if self._draining or now() - lost_at > SUCCEEDED_S:
+                        if self._draining or now() - lost_at > SUCCESSOR_S:
                             reason = f"The Supervisor was lost meanwhile ({type(error).__name__}); ask again."
                             raise Unavailable(reason) from error
                     await asyncio.sleep(RETRY_S[0])
