@@ -1,0 +1,122 @@
+"""One seller's share of one order on its way to the seller: paid once, whatever is lost on the way.
+
+Only a definite refusal, or a look-up that found nothing, allows a new key. An answer that never came means *unknown*:
+the same key is sent again while the provider still remembers it, and after that the provider is asked first.
+"""
+
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+# Stripe forgets an idempotency key once it is 24 hours old (https://docs.stripe.com/api/idempotent_requests). An hour
+# is left for clocks that differ.
+KEY_SECONDS = 23 * 3600.0
+MOST_TRIES = 8
+LONGEST_BACKOFF_SECONDS = 24 * 3600.0
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DEAD = "dead"
+    REVERSED = "reversed"
+
+
+# What may follow what. `pending → reversed` is a transfer cancelled before it was sent.
+FOLLOWS: dict[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.PROCESSING, Status.REVERSED}),
+    Status.PROCESSING: frozenset({Status.PENDING, Status.COMPLETED, Status.FAILED, Status.DEAD, Status.REVERSED}),
+    Status.FAILED: frozenset({Status.PROCESSING, Status.PENDING, Status.REVERSED}),
+    Status.DEAD: frozenset({Status.PENDING, Status.REVERSED}),
+    Status.COMPLETED: frozenset({Status.REVERSED}),
+    Status.REVERSED: frozenset(),
+}
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """How a transfer stands with the provider.
+
+    `number` is the n of its key; `sent_at` is when that key was first sent, in seconds, or None; `heard` says that an
+    answer came to it, so that nothing of it can still arrive; `tries` counts what failed.
+    """
+
+    number: int = 1
+    sent_at: float | None = None
+    heard: bool = True
+    tries: int = 0
+
+
+class Answer(StrEnum):
+    """What came back of a request: `unsent` never reached the provider; `unknown` may or may not have paid."""
+
+    PAID = "paid"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    UNSENT = "unsent"
+
+
+class Step(StrEnum):
+    SEND = "send"
+    ASK = "ask"
+
+
+def key(transfer_id: UUID, number: int) -> str:
+    """The idempotency key of one attempt."""
+    return f"tr_{transfer_id.hex}_{number}"
+
+
+def step(attempt: Attempt, now: float) -> Step:
+    """What to do next: send with the attempt's key, or ask the provider whether the transfer exists."""
+    if attempt.heard or attempt.sent_at is None:
+        return Step.SEND
+    return Step.SEND if now - attempt.sent_at < KEY_SECONDS else Step.ASK
+
+
+def sending(attempt: Attempt, now: float) -> Attempt:
+    """To be written down before the request goes out, or a crash would forget that it did."""
+    first = now if attempt.heard or attempt.sent_at is None else attempt.sent_at
+    return msgspec.structs.replace(attempt, sent_at=first, heard=False)
+
+
+def after(attempt: Attempt, answer: Answer) -> Attempt:
+    """How the transfer stands after an answer to what was sent."""
+    match answer:
+        case Answer.PAID:
+            return msgspec.structs.replace(attempt, heard=True)
+        case Answer.REFUSED:
+            return _renewed(attempt, attempt.tries + 1)
+        case Answer.UNKNOWN | Answer.UNSENT:
+            # An earlier request with this key may still have paid, so nothing was heard of the key.
+            return msgspec.structs.replace(attempt, tries=attempt.tries + 1)
+
+
+def not_found(attempt: Attempt) -> Attempt:
+    """The provider was asked and knows nothing of it: it is safe to send under a new key."""
+    return _renewed(attempt, attempt.tries)
+
+
+def _renewed(attempt: Attempt, tries: int) -> Attempt:
+    return Attempt(attempt.number + 1, None, heard=True, tries=tries)
+
+
+def status_after(attempt: Attempt) -> Status:
+    """Of a transfer whose try did not succeed. What may have been paid is never given up: it is asked for again."""
+    return Status.DEAD if attempt.tries >= MOST_TRIES and attempt.heard else Status.FAILED
+
+
+def backoff(tries: int, base_seconds: float, roll: float) -> float:
+    """Seconds until the next try after `tries` that failed: doubled each time, and `roll` (0–1) of half of it less.
+
+    Half of the time stays fixed, so that tries never come at once, and half is spread, so that transfers which failed
+    together do not return together (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+    """
+    whole = min(base_seconds * 2.0 ** min(max(tries, 1) - 1, 60), LONGEST_BACKOFF_SECONDS)
+    return whole * (1 - roll / 2)
+
+
+def payable(amount_cents: int, debt_cents: int) -> int:
+    """How much of a transfer is sent to a seller who owes `debt_cents`: what is left of it after the debt."""
+    return max(0, amount_cents - max(0, debt_cents))
