@@ -41,8 +41,8 @@ class _Content(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    """Hyperswitch's own form (https://docs.hyperswitch.io/explore-hyperswitch/payment-flows-and-management/webhooks)
-    has `event_type` and `content`; the API reference's has `event` and `data`."""
+    """The provider's own form (https://api-reference.hyperswitch.io/api-reference/schemas/outgoing--webhook) has
+    `event_type` and `content`; that of our API reference has `event` and `data`."""
 
     event_id: str = ""
     event: str | None = None
