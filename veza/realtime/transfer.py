@@ -39,18 +39,21 @@ FOLLOWS: dict[Status, frozenset[Status]] = {
 class Attempt(msgspec.Struct, frozen=True):
     """How a transfer stands with the provider.
 
-    `number` is the n of its key; `sent_at` is when that key was first sent, in seconds, or None; `heard` says that an
-    answer came to it, so that nothing of it can still arrive; `tries` counts what failed.
+    `number` is the n of its key. `sent_at` is when that key was first sent, in seconds, while nothing was heard of it,
+    so that it may have paid; else None. `retry_count` counts what failed.
     """
 
     number: int = 1
     sent_at: float | None = None
-    heard: bool = True
-    tries: int = 0
+    retry_count: int = 0
 
 
 class Answer(StrEnum):
-    """What came back of a request: `unsent` never reached the provider; `unknown` may or may not have paid."""
+    """What came back of a request.
+
+    `refused` is the provider's last word on a key: it has paid nothing under it and never will. `unsent` did not reach
+    the provider, or was turned away unread, as when it is busy. `unknown` may or may not have paid.
+    """
 
     PAID = "paid"
     REFUSED = "refused"
@@ -70,51 +73,44 @@ def key(transfer_id: UUID, number: int) -> str:
 
 def step(attempt: Attempt, now: float) -> Step:
     """What to do next: send with the attempt's key, or ask the provider whether the transfer exists."""
-    if attempt.heard or attempt.sent_at is None:
-        return Step.SEND
-    return Step.SEND if now - attempt.sent_at < KEY_SECONDS else Step.ASK
+    return Step.SEND if attempt.sent_at is None or now - attempt.sent_at < KEY_SECONDS else Step.ASK
 
 
 def sending(attempt: Attempt, now: float) -> Attempt:
     """To be written down before the request goes out, or a crash would forget that it did."""
-    first = now if attempt.heard or attempt.sent_at is None else attempt.sent_at
-    return msgspec.structs.replace(attempt, sent_at=first, heard=False)
+    return attempt if attempt.sent_at is not None else msgspec.structs.replace(attempt, sent_at=now)
 
 
 def after(attempt: Attempt, answer: Answer) -> Attempt:
     """How the transfer stands after an answer to what was sent."""
     match answer:
         case Answer.PAID:
-            return msgspec.structs.replace(attempt, heard=True)
+            return msgspec.structs.replace(attempt, sent_at=None)
         case Answer.REFUSED:
-            return _renewed(attempt, attempt.tries + 1)
+            return Attempt(attempt.number + 1, retry_count=attempt.retry_count + 1)
         case Answer.UNKNOWN | Answer.UNSENT:
             # An earlier request with this key may still have paid, so nothing was heard of the key.
-            return msgspec.structs.replace(attempt, tries=attempt.tries + 1)
+            return msgspec.structs.replace(attempt, retry_count=attempt.retry_count + 1)
 
 
 def not_found(attempt: Attempt) -> Attempt:
     """The provider was asked and knows nothing of it: it is safe to send under a new key."""
-    return _renewed(attempt, attempt.tries)
-
-
-def _renewed(attempt: Attempt, tries: int) -> Attempt:
-    return Attempt(attempt.number + 1, None, heard=True, tries=tries)
+    return Attempt(attempt.number + 1, retry_count=attempt.retry_count)
 
 
 def status_after(attempt: Attempt) -> Status:
     """Of a transfer whose try did not succeed. What may have been paid is never given up: it is asked for again."""
-    return Status.DEAD if attempt.tries >= MOST_TRIES and attempt.heard else Status.FAILED
+    return Status.DEAD if attempt.retry_count >= MOST_TRIES and attempt.sent_at is None else Status.FAILED
 
 
-def backoff(tries: int, base_seconds: float, roll: float) -> float:
-    """Seconds until the next try after `tries` that failed: doubled each time, and `roll` (0–1) of half of it less.
+def backoff(retry_count: int, base_seconds: float, jitter: float) -> float:
+    """Seconds until the next try after `retry_count` that failed: doubled each time, less `jitter` (0–1) of half of it.
 
     Half of the time stays fixed, so that tries never come at once, and half is spread, so that transfers which failed
     together do not return together (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
-    whole = min(base_seconds * 2.0 ** min(max(tries, 1) - 1, 60), LONGEST_BACKOFF_SECONDS)
-    return whole * (1 - roll / 2)
+    whole = min(base_seconds * 2.0 ** min(max(retry_count, 1) - 1, 60), LONGEST_BACKOFF_SECONDS)
+    return whole * (1 - jitter / 2)
 
 
 def payable(amount_cents: int, debt_cents: int) -> int:
