@@ -33,7 +33,7 @@ def held(before: Before, done: Plan) -> Before:
     for share in done.shares:
         cents[share.seller_id] += share.amount_cents
     items = before.items | {line.item_id for line in done.items}
-    return Before(items, cents, before.held_cents + done.amount_cents)
+    return Before(items, cents)
 
 
 @given(orders, st.randoms())
@@ -46,7 +46,7 @@ def test_item_by_item_comes_to_the_same_as_at_once(order: list[Line], random: Ra
         for share in part.shares:
             fees[share.seller_id] += share.fee_cents
         before = held(before, part)
-    assert before.held_cents == sum(line.amount_cents for line in order)
+    assert sum(before.cents.values()) == sum(line.amount_cents for line in order)
     assert all(fees[share.seller_id] == share.fee_cents for share in whole)
     assert plan(order, whole, Before(), None).shares == whole
     with pytest.raises(Conflict):
@@ -79,5 +79,12 @@ def test_an_item_goes_back_once() -> None:
 
 def test_what_is_disputed_is_not_refunded_too() -> None:
     with pytest.raises(Conflict, match="dispute"):
-        refund(Before(held_cents=4000), [TWO])
-    assert refund(Before(held_cents=2000), [TWO]).amount_cents == 2999
+        refund(Before(cents={ANN: 1001, BEN: 2999}), [TWO])
+    assert refund(Before(cents={ANN: 2000}), [TWO]).amount_cents == 2999
+
+
+def test_a_dispute_of_another_sellers_share_leaves_room_for_no_more_of_ones_own() -> None:
+    # The order as a whole had room for it: what each seller got is what bounds their refunds.
+    with pytest.raises(Conflict, match="dispute"):
+        refund(Before(cents={ANN: 1000, BEN: 1000}), [TWO])
+    assert refund(Before(cents={ANN: 1000, BEN: 1000}), [THREE]).amount_cents == 999
