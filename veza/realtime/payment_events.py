@@ -2,12 +2,16 @@
 
 import hashlib
 import hmac
+from typing import Annotated
 
 import msgspec
 
 from veza.errors import InvalidArgument
 
-Cents = int | str | None
+# PostgreSQL keeps no NUL in text, and its indexes no long text.
+_Name = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00]*$")]
+_Cents = int | str | None
+_AMOUNT_DIGITS = 18
 
 
 class PaymentEvent(msgspec.Struct, frozen=True):
@@ -28,12 +32,12 @@ class PaymentEvent(msgspec.Struct, frozen=True):
 
 
 class _Object(msgspec.Struct):
-    payment_id: str = ""
-    amount: Cents = None
-    currency: str | None = None
-    refund_id: str | None = None
-    dispute_id: str | None = None
-    status: str | None = None
+    payment_id: _Name = ""
+    amount: _Cents = None
+    currency: _Name | None = None
+    refund_id: _Name | None = None
+    dispute_id: _Name | None = None
+    status: _Name | None = None
 
 
 class _Content(msgspec.Struct):
@@ -44,10 +48,10 @@ class _Body(msgspec.Struct):
     """The provider's own form (https://api-reference.hyperswitch.io/api-reference/schemas/outgoing--webhook) has
     `event_type` and `content`; that of our API reference has `event` and `data`."""
 
-    event_id: str = ""
-    event: str | None = None
+    event_id: _Name = ""
+    event: _Name | None = None
     data: _Object | None = None
-    event_type: str | None = None
+    event_type: _Name | None = None
     content: _Content | None = None
 
 
@@ -92,9 +96,10 @@ def _dotted(name: str) -> str:
     return name if "." in name else name.replace("_", ".", 1)
 
 
-def _cents(amount: Cents) -> int | None:
+def _cents(amount: _Cents) -> int | None:
     """Amounts of disputes come as text."""
-    try:
-        return None if amount is None else int(amount)
-    except ValueError as error:
-        raise InvalidArgument("The amount of a webhook is a whole number of cents.") from error
+    if not isinstance(amount, str):
+        return amount
+    if not (amount.isascii() and amount.isdigit() and len(amount) <= _AMOUNT_DIGITS):
+        raise InvalidArgument("The amount of a webhook is a whole number of cents.")
+    return int(amount)
