@@ -72,8 +72,8 @@ def payment(payment_id: UUID, currency: str, amount_cents: int) -> Movement:
 
 
 def sale(order_id: UUID, currency: str, shares: Iterable[Share]) -> Movement:
-    """A paid order is parted between its sellers and the platform."""
-    return Movement(Kind.SALE, order_id, currency, _parted(Account.BUYER_CLEARING, shares, 1))
+    """A paid order is split between its sellers and the platform."""
+    return Movement(Kind.SALE, order_id, currency, _split(Account.BUYER_CLEARING, shares, 1))
 
 
 def give_back(refund_id: UUID, currency: str, amount_cents: int) -> Movement:
@@ -85,7 +85,7 @@ def give_back(refund_id: UUID, currency: str, amount_cents: int) -> Movement:
 
 def refund_owed(refund_id: UUID, currency: str, shares: Iterable[Share]) -> Movement:
     """A refund is decided: sellers and platform give up their parts. `shares` hold what goes back."""
-    return Movement(Kind.REFUND_OWED, refund_id, currency, _parted(Account.REFUNDS, shares, -1))
+    return Movement(Kind.REFUND_OWED, refund_id, currency, _split(Account.REFUNDS, shares, -1))
 
 
 def refund_paid(refund_id: UUID, currency: str, amount_cents: int) -> Movement:
@@ -95,7 +95,7 @@ def refund_paid(refund_id: UUID, currency: str, amount_cents: int) -> Movement:
 
 def refund_failed(refund_id: UUID, currency: str, shares: Iterable[Share]) -> Movement:
     """The provider refused a refund: sellers and platform have their parts again."""
-    return Movement(Kind.REFUND_FAILED, refund_id, currency, _parted(Account.REFUNDS, shares, 1))
+    return Movement(Kind.REFUND_FAILED, refund_id, currency, _split(Account.REFUNDS, shares, 1))
 
 
 def transfer(transfer_id: UUID, currency: str, seller_id: UUID, amount_cents: int) -> Movement:
@@ -110,12 +110,12 @@ def reversal(reversal_id: UUID, currency: str, seller_id: UUID, amount_cents: in
 
 def dispute(dispute_id: UUID, currency: str, shares: Iterable[Share]) -> Movement:
     """A buyer's bank took the money back; sellers and platform give up their parts."""
-    return Movement(Kind.DISPUTE, dispute_id, currency, _parted(Account.PROVIDER, shares, -1))
+    return Movement(Kind.DISPUTE, dispute_id, currency, _split(Account.PROVIDER, shares, -1))
 
 
 def dispute_won(dispute_id: UUID, currency: str, shares: Iterable[Share]) -> Movement:
     """The bank returned what it had taken."""
-    return Movement(Kind.DISPUTE_WON, dispute_id, currency, _parted(Account.PROVIDER, shares, 1))
+    return Movement(Kind.DISPUTE_WON, dispute_id, currency, _split(Account.PROVIDER, shares, 1))
 
 
 def _between(to: Account, of: Account, amount_cents: int) -> tuple[Entry, ...]:
@@ -126,7 +126,7 @@ def _paid(seller_id: UUID, amount_cents: int) -> tuple[Entry, ...]:
     return (Entry(Account.SELLER_PAYABLE, amount_cents, seller_id), Entry(Account.PROVIDER, -amount_cents))
 
 
-def _parted(against: Account, shares: Iterable[Share], sign: int) -> tuple[Entry, ...]:
+def _split(against: Account, shares: Iterable[Share], sign: int) -> tuple[Entry, ...]:
     """Debits `against` with the sum of the shares and credits their owners; with a sign of -1, the other way round."""
     shares = tuple(shares)
     entries = [Entry(against, sign * sum(share.amount_cents for share in shares))]

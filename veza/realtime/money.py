@@ -1,4 +1,4 @@
-"""Amounts in whole cents: a sale is parted between its sellers and the platform, and nothing is lost in rounding."""
+"""Amounts in whole cents: a sale is split between its sellers and the platform, and nothing is lost in rounding."""
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal

@@ -1,4 +1,4 @@
-"""A sale is parted to the cent, and comes back to the cent."""
+"""A sale is split to the cent, and comes back to the cent."""
 
 from decimal import Decimal
 from itertools import pairwise
