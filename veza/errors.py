@@ -111,6 +111,26 @@ class AttachmentNotFound(NotFound):
     default_message = "There is no such attachment in this room."
 
 
+class ProductNotFound(NotFound):
+    code = "product_not_found"
+    default_message = "There is no such product, or you cannot see it."
+
+
+class OrderNotFound(NotFound):
+    code = "order_not_found"
+    default_message = "There is no such order, or you cannot see it."
+
+
+class TransferNotFound(NotFound):
+    code = "transfer_not_found"
+    default_message = "There is no such transfer."
+
+
+class WebhookNotFound(NotFound):
+    code = "webhook_not_found"
+    default_message = "There is no such webhook."
+
+
 class NotAMember(PermissionDenied):
     code = "not_a_member"
     default_message = "You are not a member of this room."

@@ -1,4 +1,4 @@
-"""What a room may be called."""
+"""What a room, or whatever else has a name to show, may be called."""
 
 import unicodedata
 
@@ -16,16 +16,16 @@ _UNSEEN = frozenset({"Cf", "Mn", "Me", "Zs"})
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
-def clean_name(name: str) -> str:
-    """A room's name as stored: 1–50 characters, trimmed, one line, with something to see. Raises InvalidArgument.
+def clean_name(name: str, most: int = NAME_CHARS, field: str = "name") -> str:
+    """A name as stored: 1 to `most` characters, trimmed, one line, with something to see. Raises InvalidArgument.
 
     Joiners and other format characters stay: emoji, flags and many scripts are written with them.
     """
     name = name.strip()
-    if not 1 <= len(name) <= NAME_CHARS:
-        raise InvalidArgument(f"A name has 1 to {NAME_CHARS} characters.", (("name", f"1 to {NAME_CHARS} characters"),))
+    if not 1 <= len(name) <= most:
+        raise InvalidArgument(f"A {field} has 1 to {most} characters.", ((field, f"1 to {most} characters"),))
     if any(char in _BIDI or unicodedata.category(char) in _UNFIT for char in name):
-        raise InvalidArgument("A name has no control characters.", (("name", "no control characters"),))
+        raise InvalidArgument(f"A {field} has no control characters.", ((field, "no control characters"),))
     if all(char in _BLANK or unicodedata.category(char) in _UNSEEN for char in name):
-        raise InvalidArgument("A name has something to see.", (("name", "a visible character"),))
+        raise InvalidArgument(f"A {field} has something to see.", ((field, "a visible character"),))
     return name
