@@ -1,0 +1,1 @@
+"""Documents for people to keep: pure, the same bytes for the same facts."""
