@@ -11,3 +11,11 @@ def new_id() -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def base32(value: UUID) -> str:
+    """An id in 26 characters, for those who take no more than 30 (https://www.crockford.com/base32.html)."""
+    return "".join(_DIGITS[value.int >> shift & 31] for shift in range(125, -1, -5))

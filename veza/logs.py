@@ -21,7 +21,7 @@ KEPT_FILES = 5
 # What a record has by itself; anything else was handed in as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # Libraries whose every step is of no interest, or who log what a request said.
-_QUIET = ("aiobotocore", "asyncio", "botocore", "httpcore", "httpx", "sanic.root", "tortoise", "websockets")
+_QUIET = ("aiobotocore", "asyncio", "botocore", "httpcore", "httpx", "sanic.root", "stripe", "tortoise", "websockets")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -69,6 +69,14 @@ class Counts(msgspec.Struct, frozen=True):
     unread: int
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """What one person is told, when many are told different things."""
+
+    user_id: UUID
+    kind: NotificationKind
+    data: dict[str, Any]
+
+
 async def add(
     connection: Connection,
     user_ids: Iterable[UUID],
@@ -100,6 +108,25 @@ async def add(
         kind.value,
         dict(data),
         actor_id,
+    )
+
+
+async def add_each(connection: Connection, notices: Iterable[Notice]) -> None:
+    """Notify many people, each of something else that nobody else did; as `add`."""
+    told = list(notices)
+    await connection.execute(
+        """
+        INSERT INTO notifications (id, user_id, kind, data)
+        SELECT n.id, n.user_id, n.kind, n.data
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[]) AS n (id, user_id, kind, data)
+        JOIN users u ON u.id = n.user_id AND u.deleted_at IS NULL
+        WHERE NOT EXISTS (SELECT FROM notification_preferences p
+                          WHERE p.user_id = n.user_id AND p.kind = n.kind AND NOT p.enabled)
+        """,
+        [new_id() for _ in told],
+        [each.user_id for each in told],
+        [each.kind.value for each in told],
+        [each.data for each in told],
     )
 
 

@@ -195,7 +195,7 @@ PAYOUTS = [
     "CREATE INDEX transfers_status ON transfers (status, created_at DESC, id DESC)",
     "CREATE INDEX transfers_seller ON transfers (seller_id, created_at DESC, id DESC)",
     """CREATE INDEX transfers_open ON transfers (seller_id, created_at, id)
-        WHERE status IN ('pending', 'processing', 'failed')""",
+        WHERE status IN ('pending', 'processing', 'failed', 'dead')""",
     # What is to be, was, or could not be taken back of a transfer. `refused` is the seller's debt.
     """CREATE TABLE reversals (
         id uuid PRIMARY KEY,

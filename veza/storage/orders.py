@@ -1,0 +1,330 @@
+"""Orders: what somebody buys, at the prices of that moment, and the one payment of it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from veza.errors import Conflict, InvalidArgument, OrderNotFound, PermissionDenied, ProductNotFound
+from veza.ids import base32, new_id
+from veza.realtime import money
+from veza.realtime.order import EXPIRES_SECONDS, Status
+from veza.storage.database import Connection, transaction
+
+MOST_ITEMS = 50
+MOST_PIECES = 100
+# What payment providers take at once (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
+MOST_CENTS = 99_999_999
+
+
+class OrderItem(msgspec.Struct, frozen=True):
+    """A product as it was when it was ordered. `refunded` is true when it went back, or is about to."""
+
+    id: UUID
+    product_id: UUID
+    seller_id: UUID
+    title: str
+    product_type: str
+    unit_cents: int
+    quantity: int
+    refunded: bool
+
+    @property
+    def line(self) -> money.Line:
+        return money.Line(self.id, self.seller_id, self.unit_cents, self.quantity)
+
+
+class OrderPayment(msgspec.Struct, frozen=True):
+    """With `client_secret` the provider's own form takes the buyer's card. `error` says why nothing was paid."""
+
+    provider: str
+    payment_id: str
+    status: str
+    client_secret: str | None
+    redirect_url: str | None
+    error: str | None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """`refunded_cents` of the total went back, or are about to. Pending, it expires at `expires_at`."""
+
+    id: UUID
+    buyer_id: UUID
+    status: Status
+    items: list[OrderItem]
+    total_cents: int
+    refunded_cents: int
+    currency: str
+    payment_method: str
+    payment: OrderPayment
+    created_at: datetime
+    expires_at: datetime
+    paid_at: datetime | None
+
+
+class Sale(msgspec.Struct, frozen=True):
+    """What an order brought a seller: `items` are theirs alone, `amount_cents` less `fee_cents` is for them."""
+
+    order_id: UUID
+    buyer_id: UUID
+    status: Status
+    items: list[OrderItem]
+    amount_cents: int
+    fee_cents: int
+    refunded_cents: int
+    currency: str
+    sold_at: datetime
+
+
+def payment_id_of(order_id: UUID) -> str:
+    """The name of an order's payment at the provider: ours, so that asking twice charges once.
+
+    Hyperswitch takes 30 characters at most (https://api-reference.hyperswitch.io/v1/payments/payments--create).
+    """
+    return f"pay_{base32(order_id)}"
+
+
+# -- creating ----------------------------------------------------------------------------------------------------
+
+
+async def create(
+    pool: Any, buyer_id: UUID, wanted: Mapping[UUID, int], *, method: str, fee_rate: Decimal, provider: str
+) -> Order:
+    """An order of so many pieces of each product, with the stock it needs taken, and a payment to be asked for.
+
+    Raises InvalidArgument, ProductNotFound, PermissionDenied for one's own, Conflict where the stock does not suffice.
+    """
+    order_id = new_id()
+    async with transaction(pool) as connection:
+        rows = await connection.fetch(
+            """
+            SELECT id, seller_id, title, product_type, price_cents, currency, stock FROM products
+            WHERE id = ANY ($1::uuid[]) AND status = 'published' AND deleted_at IS NULL
+            """,
+            list(wanted),
+        )
+        products = {row["id"]: row for row in rows}
+        _check(buyer_id, wanted, products)
+        await take_stock(connection, {i: n for i, n in wanted.items() if products[i]["stock"] is not None})
+        lines = [
+            money.Line(new_id(), products[i]["seller_id"], products[i]["price_cents"], n) for i, n in wanted.items()
+        ]
+        total = sum(line.amount_cents for line in lines)
+        if total > MOST_CENTS:
+            raise InvalidArgument("An order of so much cannot be paid at once.", (("items", "too much"),))
+        shares = money.shares(lines, fee_rate)
+        currency = next(iter(products.values()))["currency"]
+        await connection.execute(
+            """
+            INSERT INTO orders
+                (id, buyer_id, currency, total_cents, fee_cents, payment_method, stock_held, expires_at)
+            VALUES ($1, $2, $3, $4, $5, $6, true, now() + $7::interval)
+            """,
+            order_id,
+            buyer_id,
+            currency,
+            total,
+            sum(share.fee_cents for share in shares),
+            method,
+            timedelta(seconds=EXPIRES_SECONDS),
+        )
+        await _insert_items(connection, order_id, wanted, products, lines)
+        await _insert_shares(connection, order_id, shares)
+        await connection.execute(
+            "INSERT INTO payments (order_id, provider, payment_id) VALUES ($1, $2, $3)",
+            order_id,
+            provider,
+            payment_id_of(order_id),
+        )
+        return await get(connection, order_id)
+
+
+def _check(buyer_id: UUID, wanted: Mapping[UUID, int], products: Mapping[UUID, Any]) -> None:
+    if len(products) < len(wanted):
+        raise ProductNotFound
+    if any(row["seller_id"] == buyer_id for row in products.values()):
+        raise PermissionDenied("You cannot buy what is your own.")
+    if len({row["currency"] for row in products.values()}) > 1:
+        raise InvalidArgument("One order has one currency.", (("items", "several currencies"),))
+
+
+async def _insert_items(
+    connection: Connection,
+    order_id: UUID,
+    wanted: Mapping[UUID, int],
+    products: Mapping[UUID, Any],
+    lines: list[money.Line],
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO order_items
+            (id, order_id, position, product_id, seller_id, title, product_type, unit_cents, quantity)
+        SELECT i.id, $1, i.position, i.product_id, i.seller_id, i.title, i.product_type, i.unit_cents, i.quantity
+        FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::int[]) WITH ORDINALITY
+            AS i (id, product_id, seller_id, title, product_type, unit_cents, quantity, position)
+        """,
+        order_id,
+        [line.item_id for line in lines],
+        list(wanted),
+        [line.seller_id for line in lines],
+        [products[each]["title"] for each in wanted],
+        [products[each]["product_type"] for each in wanted],
+        [line.unit_cents for line in lines],
+        [line.quantity for line in lines],
+    )
+
+
+async def _insert_shares(connection: Connection, order_id: UUID, shares: Iterable[money.Share]) -> None:
+    shares = tuple(shares)
+    await connection.execute(
+        """
+        INSERT INTO order_shares (order_id, seller_id, amount_cents, fee_cents)
+        SELECT $1, s.* FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS s
+        """,
+        order_id,
+        [share.seller_id for share in shares],
+        [share.amount_cents for share in shares],
+        [share.fee_cents for share in shares],
+    )
+
+
+async def take_stock(connection: Connection, wanted: Mapping[UUID, int]) -> None:
+    """Take pieces of products from their stock, where they have one. Raises Conflict, with some taken already."""
+    # In one order for all, or two orders might wait for each other.
+    for product_id in sorted(wanted):
+        done = await connection.execute(
+            "UPDATE products SET stock = stock - $2 WHERE id = $1 AND (stock IS NULL OR stock >= $2)",
+            product_id,
+            wanted[product_id],
+        )
+        if done == "UPDATE 0":
+            raise Conflict("There is not enough of it left.", (("items", "sold out"),))
+
+
+async def give_stock_back(connection: Connection, order_id: UUID) -> None:
+    """Return what a pending order held. A product that has no stock any more keeps none."""
+    await connection.execute(
+        """
+        WITH held AS MATERIALIZED (
+            SELECT p.id, i.quantity FROM order_items i JOIN products p ON p.id = i.product_id
+            WHERE i.order_id = $1 AND p.stock IS NOT NULL ORDER BY p.id FOR NO KEY UPDATE OF p
+        )
+        UPDATE products p SET stock = least(p.stock + held.quantity, 1000000) FROM held
+        WHERE p.id = held.id AND p.stock IS NOT NULL
+        """,
+        order_id,
+    )
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+_SELECT = """
+    SELECT o.id, o.buyer_id, o.status, o.total_cents, o.returned_cents AS refunded_cents, o.currency,
+           o.payment_method, o.created_at, o.expires_at, o.paid_at,
+           p.provider, p.payment_id, p.status AS payment_status, p.client_secret, p.redirect_url, p.error
+    FROM orders o JOIN payments p ON p.order_id = o.id
+    """
+
+
+async def get(connection: Connection, order_id: UUID, buyer_id: UUID | None = None) -> Order:
+    """An order, for its buyer only when one is named. Raises OrderNotFound."""
+    rows = await connection.fetch(
+        f"{_SELECT} WHERE o.id = $1 AND ($2::uuid IS NULL OR o.buyer_id = $2)", order_id, buyer_id
+    )
+    if not rows:
+        raise OrderNotFound
+    [found] = await _orders(connection, rows)
+    return found
+
+
+async def page(
+    connection: Connection, buyer_id: UUID, status: Status | None, limit: int, offset: int
+) -> tuple[list[Order], int]:
+    """Part of what somebody ordered, newest first, and how much that is."""
+    rows = await connection.fetch(
+        f"""{_SELECT} WHERE o.buyer_id = $1 AND ($2::text IS NULL OR o.status = $2)
+        ORDER BY o.created_at DESC, o.id DESC LIMIT $3 OFFSET $4""",
+        buyer_id,
+        status,
+        limit,
+        offset,
+    )
+    total = await connection.fetchval(
+        "SELECT count(*) FROM orders WHERE buyer_id = $1 AND ($2::text IS NULL OR status = $2)", buyer_id, status
+    )
+    return await _orders(connection, rows), total
+
+
+async def sales(connection: Connection, seller_id: UUID, limit: int, offset: int) -> tuple[list[Sale], int]:
+    """Part of what somebody sold, newest first, and how many sales that are."""
+    rows = await connection.fetch(
+        """
+        SELECT s.order_id, o.buyer_id, o.status, s.amount_cents, s.fee_cents, o.currency, s.sold_at,
+               (SELECT coalesce(sum(x.amount_cents), 0)::bigint
+                FROM refund_shares x JOIN refunds r ON r.id = x.refund_id
+                WHERE r.order_id = o.id AND x.seller_id = $1 AND r.status <> 'failed') AS refunded_cents
+        FROM order_shares s JOIN orders o ON o.id = s.order_id
+        WHERE s.seller_id = $1 AND s.sold_at IS NOT NULL
+        ORDER BY s.sold_at DESC, s.order_id DESC LIMIT $2 OFFSET $3
+        """,
+        seller_id,
+        limit,
+        offset,
+    )
+    total = await connection.fetchval(
+        "SELECT count(*) FROM order_shares WHERE seller_id = $1 AND sold_at IS NOT NULL", seller_id
+    )
+    items = await items_of(connection, [row["order_id"] for row in rows])
+    return [
+        Sale(**row, items=[item for item in items[row["order_id"]] if item.seller_id == seller_id])
+        for row in map(_with_status, rows)
+    ], total
+
+
+async def items_of(connection: Connection, order_ids: list[UUID]) -> dict[UUID, list[OrderItem]]:
+    """What is in each of these orders, in its order."""
+    rows = await connection.fetch(
+        """
+        SELECT i.order_id, i.id, i.product_id, i.seller_id, i.title, i.product_type, i.unit_cents, i.quantity,
+               EXISTS (SELECT FROM refund_items r WHERE r.item_id = i.id AND r.active) AS refunded
+        FROM order_items i WHERE i.order_id = ANY ($1::uuid[]) ORDER BY i.order_id, i.position
+        """,
+        order_ids,
+    )
+    found: dict[UUID, list[OrderItem]] = {order_id: [] for order_id in order_ids}
+    for row in rows:
+        values = dict(row)
+        found[values.pop("order_id")].append(OrderItem(**values))
+    return found
+
+
+async def shares_of(connection: Connection, order_id: UUID) -> tuple[money.Share, ...]:
+    """How an order is split, in one order always."""
+    rows = await connection.fetch(
+        "SELECT seller_id, amount_cents, fee_cents FROM order_shares WHERE order_id = $1 ORDER BY seller_id", order_id
+    )
+    return tuple(money.Share(**row) for row in rows)
+
+
+async def _orders(connection: Connection, rows: list[Any]) -> list[Order]:
+    items = await items_of(connection, [row["id"] for row in rows])
+    return [_order(_with_status(row), items[row["id"]]) for row in rows]
+
+
+def _with_status(row: Any) -> dict[str, Any]:
+    return {**row, "status": Status(row["status"])}
+
+
+def _order(values: dict[str, Any], items: list[OrderItem]) -> Order:
+    payment = OrderPayment(
+        provider=values.pop("provider"),
+        payment_id=values.pop("payment_id"),
+        status=values.pop("payment_status"),
+        client_secret=values.pop("client_secret"),
+        redirect_url=values.pop("redirect_url"),
+        error=values.pop("error"),
+    )
+    return Order(**values, items=items, payment=payment)

@@ -1,0 +1,197 @@
+"""What came of transfers and reversals, written down by whoever still has their lease."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from veza.ids import new_id
+from veza.realtime import ledger as movements
+from veza.realtime.transfer import Attempt, Status
+from veza.storage import ledger, notifications
+from veza.storage.database import transaction
+from veza.storage.notifications import Notice, NotificationKind
+from veza.storage.payout_queue import Payout, Takeback
+
+
+class Paid(msgspec.Struct, frozen=True):
+    """A transfer arrived. `provider_id` is None where there was nothing to be sent."""
+
+    payout: Payout
+    provider_id: str | None
+
+
+class Unpaid(msgspec.Struct, frozen=True):
+    """A transfer did not arrive, or nobody knows: how it stands now, and in how many seconds it is tried again (None:
+    not by itself).
+    """
+
+    payout: Payout
+    attempt: Attempt
+    status: Status
+    wait_seconds: float | None
+    error: str | None
+
+
+async def paid(pool: Any, results: Sequence[Paid]) -> int:
+    """Complete transfers: book them, reverse what was refunded meanwhile, tell their sellers. Returns how many; for
+    the others the lease was lost.
+    """
+    async with transaction(pool) as connection:
+        rows = await connection.fetch(
+            """
+            SELECT t.id, t.seller_id, t.order_id, t.currency, t.sent_cents, t.noted_cents
+            FROM unnest($1::uuid[], $2::bigint[]) AS p (id, lease)
+            JOIN transfers t ON t.id = p.id AND t.lease = p.lease AND t.status = 'processing'
+            ORDER BY t.id FOR UPDATE OF t
+            """,
+            [each.payout.id for each in results],
+            [each.payout.lease for each in results],
+        )
+        names = {each.payout.id: each.provider_id for each in results}
+        await connection.execute(
+            """
+            UPDATE transfers t SET status = 'completed', provider_id = p.provider_id, sent_at = NULL, error = NULL,
+                next_retry_at = NULL, returned_cents = t.returned_cents + t.noted_cents, noted_cents = 0, lease = NULL,
+                completed_at = now(), updated_at = now()
+            FROM unnest($1::uuid[], $2::text[]) AS p (id, provider_id) WHERE t.id = p.id
+            """,
+            [row["id"] for row in rows],
+            [names[row["id"]] for row in rows],
+        )
+        await _reverse_noted(connection, rows)
+        sent = [row for row in rows if row["sent_cents"]]
+        booked = [movements.transfer(r["id"], r["currency"], r["seller_id"], r["sent_cents"]) for r in sent]
+        await ledger.record(connection, *booked)
+        notices = [_notice(row, NotificationKind.TRANSFER_COMPLETED, row["sent_cents"]) for row in sent]
+        await notifications.add_each(connection, notices)
+        return len(rows)
+
+
+async def _reverse_noted(connection: Any, rows: list[Any]) -> None:
+    noted = [row for row in rows if row["noted_cents"] and row["sent_cents"]]
+    if noted:
+        await connection.execute(
+            """
+            INSERT INTO reversals (id, transfer_id, seller_id, amount_cents)
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[])
+            """,
+            [new_id() for _ in noted],
+            [row["id"] for row in noted],
+            [row["seller_id"] for row in noted],
+            [min(row["noted_cents"], row["sent_cents"]) for row in noted],
+        )
+
+
+def _notice(row: Any, kind: NotificationKind, cents: int) -> Notice:
+    data = {"transfer_id": row["id"], "order_id": row["order_id"], "amount_cents": cents, "currency": row["currency"]}
+    return Notice(row["seller_id"], kind, data)
+
+
+async def unpaid(pool: Any, result: Unpaid) -> bool:
+    """Put a transfer back into the queue, or among the dead; False when the lease was lost.
+
+    Where nothing can have been sent any more, what was noted meanwhile is settled by never being sent.
+    """
+    sure = result.attempt.sent_at is None
+    async with transaction(pool) as connection:
+        row = await connection.fetchrow(
+            """
+            UPDATE transfers SET
+                status = CASE WHEN $8 AND returned_cents + noted_cents = amount_cents THEN 'reversed' ELSE $3 END,
+                number = $4, sent_at = to_timestamp($5::float8), retry_count = $6,
+                next_retry_at = now() + $7::interval, error = $9, lease = NULL, updated_at = now(),
+                returned_cents = returned_cents + CASE WHEN $8 THEN noted_cents ELSE 0 END,
+                noted_cents = CASE WHEN $8 THEN 0 ELSE noted_cents END,
+                sent_cents = CASE WHEN $8 THEN NULL ELSE sent_cents END,
+                account_id = CASE WHEN $8 THEN NULL ELSE account_id END
+            WHERE id = $1 AND lease = $2 AND status = 'processing'
+            RETURNING id, seller_id, order_id, amount_cents, currency, status
+            """,
+            result.payout.id,
+            result.payout.lease,
+            result.status.value,
+            result.attempt.number,
+            result.attempt.sent_at,
+            result.attempt.retry_count,
+            None if result.wait_seconds is None else timedelta(seconds=result.wait_seconds),
+            sure,
+            result.error,
+        )
+        if row is not None and row["status"] == Status.DEAD:
+            notice = _notice(row, NotificationKind.TRANSFER_FAILED, row["amount_cents"])
+            await notifications.add_each(connection, [notice])
+        return row is not None
+
+
+# -- reversals ---------------------------------------------------------------------------------------------------
+
+_HELD = """
+    SELECT r.id FROM reversals r JOIN payout_lanes l ON l.seller_id = r.seller_id
+    WHERE r.id = $1 AND r.status = 'pending' AND l.lease = $2 FOR UPDATE OF r
+    """
+
+
+async def taken_back(pool: Any, takeback: Takeback, provider_id: str) -> bool:
+    """A reversal was made; False when the lease was lost, or it is done."""
+    async with transaction(pool) as connection:
+        if await connection.fetchval(_HELD, takeback.id, takeback.lease) is None:
+            return False
+        await connection.execute(
+            """
+            UPDATE reversals SET status = 'completed', provider_id = $2, sent_at = NULL, next_retry_at = NULL,
+                error = NULL, done_at = now() WHERE id = $1
+            """,
+            takeback.id,
+            provider_id,
+        )
+        await connection.execute(
+            """
+            UPDATE transfers SET reversed_cents = reversed_cents + $2, updated_at = now(),
+                status = CASE WHEN reversed_cents + $2 = sent_cents AND returned_cents = amount_cents THEN 'reversed'
+                              ELSE status END
+            WHERE id = $1
+            """,
+            takeback.transfer_id,
+            takeback.amount_cents,
+        )
+        booked = movements.reversal(takeback.id, takeback.currency, takeback.seller_id, takeback.amount_cents)
+        await ledger.record(connection, booked)
+        return True
+
+
+async def not_taken_back(pool: Any, takeback: Takeback, error: str) -> bool:
+    """The provider will not reverse it: what is missing is the seller's debt. False when the lease was lost."""
+    async with transaction(pool) as connection:
+        if await connection.fetchval(_HELD, takeback.id, takeback.lease) is None:
+            return False
+        await connection.execute(
+            """
+            UPDATE reversals SET status = 'refused', sent_at = NULL, next_retry_at = NULL, error = $2, done_at = now()
+            WHERE id = $1
+            """,
+            takeback.id,
+            error,
+        )
+        return True
+
+
+async def postponed(pool: Any, takeback: Takeback, attempt: Attempt, wait_seconds: float, error: str | None) -> bool:
+    """A reversal is tried again later; False when the lease was lost."""
+    async with transaction(pool) as connection:
+        if await connection.fetchval(_HELD, takeback.id, takeback.lease) is None:
+            return False
+        await connection.execute(
+            """
+            UPDATE reversals SET number = $2, sent_at = to_timestamp($3::float8), retry_count = $4,
+                next_retry_at = now() + $5::interval, error = $6 WHERE id = $1
+            """,
+            takeback.id,
+            attempt.number,
+            attempt.sent_at,
+            attempt.retry_count,
+            timedelta(seconds=wait_seconds),
+            error,
+        )
+        return True

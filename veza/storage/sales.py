@@ -1,0 +1,227 @@
+"""What becomes of an order when the provider says what became of its payment.
+
+Locks are taken in one order everywhere: the order, its products, the sellers' lanes, their transfers.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from veza.errors import Conflict
+from veza.ids import new_id
+from veza.realtime import ledger as movements
+from veza.realtime.money import Share
+from veza.realtime.order import Status, Verdict, on_failure, on_success
+from veza.storage import invoices, ledger, notifications, orders, payouts, wakeups
+from veza.storage.database import Connection, transaction
+from veza.storage.notifications import NotificationKind
+
+
+class PaymentUnknown(Exception):
+    """There is no such payment, or not yet."""
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """An order and its payment, under their lock."""
+
+    id: UUID
+    buyer_id: UUID
+    status: Status
+    currency: str
+    total_cents: int
+    stock_held: bool
+    payment_status: str
+
+
+async def lock(connection: Connection, payment_id: str) -> Locked:
+    """The order that a payment is of. Raises PaymentUnknown."""
+    row = await connection.fetchrow(
+        """
+        SELECT o.id, o.buyer_id, o.status, o.currency, o.total_cents, o.stock_held, p.status AS payment_status
+        FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.payment_id = $1 FOR UPDATE OF o, p
+        """,
+        payment_id,
+    )
+    if row is None:
+        raise PaymentUnknown(payment_id)
+    return Locked(**{**row, "status": Status(row["status"])})
+
+
+async def answered(pool: Any, payment_id: str, *, client_secret: str | None, redirect_url: str | None) -> None:
+    """The provider has taken a payment in; what becomes of it, its webhook tells."""
+    await pool.execute(
+        """
+        UPDATE payments SET status = 'processing', client_secret = $2, redirect_url = $3
+        WHERE payment_id = $1 AND status = 'creating'
+        """,
+        payment_id,
+        client_secret,
+        redirect_url,
+    )
+
+
+async def succeeded(pool: Any, payment_id: str, amount_cents: int | None, currency: str | None) -> Verdict:
+    """The provider has a buyer's money, and says how much. Raises PaymentUnknown."""
+    async with transaction(pool) as connection:
+        order = await lock(connection, payment_id)
+        verdict = on_success(
+            order.status,
+            received=order.payment_status == "succeeded",
+            as_charged=(amount_cents, currency) == (order.total_cents, order.currency),
+            in_stock=True,
+        )
+        if verdict is Verdict.SELL and not await _has_stock(connection, order):
+            verdict = Verdict.GIVE_BACK
+        match verdict:
+            case Verdict.SELL:
+                await _received(connection, order)
+                await _sell(connection, order)
+            case Verdict.GIVE_BACK:
+                await _received(connection, order)
+                await _give_back(connection, order)
+            case Verdict.ALERT:
+                await connection.execute(
+                    "UPDATE payments SET alert = $2 WHERE payment_id = $1",
+                    payment_id,
+                    f"the provider took {amount_cents} {currency} for {order.total_cents} {order.currency}",
+                )
+        return verdict
+
+
+async def failed(pool: Any, payment_id: str, error: str | None) -> Verdict:
+    """The provider has not got the money, and will not. Raises PaymentUnknown."""
+    async with transaction(pool) as connection:
+        order = await lock(connection, payment_id)
+        verdict = on_failure(order.status)
+        if verdict is Verdict.FAIL:
+            await _end(connection, order.id, Status.FAILED)
+        await connection.execute(
+            """
+            UPDATE payments SET status = 'failed', error = $2
+            WHERE payment_id = $1 AND status IN ('creating', 'processing')
+            """,
+            payment_id,
+            error or "The payment was declined.",
+        )
+        return verdict
+
+
+async def expire(pool: Any, most: int) -> int:
+    """End pending orders that had their time; returns how many. A payment that comes after all still counts."""
+    async with transaction(pool) as connection:
+        rows = await connection.fetch(
+            """
+            SELECT id FROM orders WHERE status = 'pending' AND expires_at <= now()
+            ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+            """,
+            most,
+        )
+        for row in rows:
+            await _end(connection, row["id"], Status.EXPIRED)
+        return len(rows)
+
+
+async def _end(connection: Connection, order_id: UUID, status: Status) -> None:
+    await connection.execute("UPDATE orders SET status = $2, stock_held = false WHERE id = $1", order_id, status.value)
+    await orders.give_stock_back(connection, order_id)
+
+
+async def _has_stock(connection: Any, order: Locked) -> bool:
+    """Whether the pieces are kept for the order, or could be taken again now."""
+    if order.stock_held:
+        return True
+    [items] = (await orders.items_of(connection, [order.id])).values()
+    try:
+        async with connection.transaction():
+            await orders.take_stock(connection, {item.product_id: item.quantity for item in items})
+    except Conflict:
+        return False
+    return True
+
+
+async def _received(connection: Connection, order: Locked) -> None:
+    await connection.execute(
+        """
+        UPDATE payments SET status = 'succeeded', received_cents = $2, received_at = now(), error = NULL, alert = NULL
+        WHERE order_id = $1
+        """,
+        order.id,
+        order.total_cents,
+    )
+    await ledger.record(connection, movements.payment(order.id, order.currency, order.total_cents))
+
+
+async def _sell(connection: Connection, order: Locked) -> None:
+    shares = await orders.shares_of(connection, order.id)
+    await ledger.record(connection, movements.sale(order.id, order.currency, shares))
+    await connection.execute(
+        "UPDATE orders SET status = 'paid', paid_at = now(), stock_held = true WHERE id = $1", order.id
+    )
+    await connection.execute("UPDATE order_shares SET sold_at = now() WHERE order_id = $1", order.id)
+    await connection.execute(
+        """
+        WITH sold AS MATERIALIZED (
+            SELECT p.id, i.quantity FROM order_items i JOIN products p ON p.id = i.product_id
+            WHERE i.order_id = $1 ORDER BY p.id FOR NO KEY UPDATE OF p
+        )
+        UPDATE products p SET sold_count = p.sold_count + sold.quantity FROM sold WHERE p.id = sold.id
+        """,
+        order.id,
+    )
+    await payouts.owe(connection, order.id, order.id, order.currency, shares)
+    await _tell(connection, order, shares)
+    # Last, for it holds the year's counter until the commit.
+    await invoices.issue(connection, order.id)
+
+
+async def _tell(connection: Connection, order: Locked, shares: tuple[Share, ...]) -> None:
+    bought = {"order_id": order.id, "total_cents": order.total_cents, "currency": order.currency}
+    await notifications.add(connection, [order.buyer_id], NotificationKind.ORDER_PAID, bought)
+    for share in shares:
+        sold = {
+            "order_id": order.id,
+            "amount_cents": share.amount_cents,
+            "platform_fee_cents": share.fee_cents,
+            "currency": order.currency,
+        }
+        await notifications.add(connection, [share.seller_id], NotificationKind.SALE, sold, actor_id=order.buyer_id)
+
+
+async def _give_back(connection: Connection, order: Locked) -> None:
+    """A payment that comes too late for the last piece: all of it goes back."""
+    await connection.execute(
+        """
+        INSERT INTO refunds (id, order_id, kind, amount_cents, reason)
+        VALUES ($1, $2, 'give_back', $3, 'What was ordered is sold out.')
+        """,
+        new_id(),
+        order.id,
+        order.total_cents,
+    )
+    await wakeups.wake(connection, wakeups.REFUNDS)
+
+
+# -- reconciliation ----------------------------------------------------------------------------------------------
+
+
+async def unheard(pool: Any, most: int) -> list[str]:
+    """Payments of which nothing was heard for two minutes, by name; asked for now, they are left alone for a while.
+
+    The older, the rarer: at most once an hour. After a week there is nothing to be heard any more.
+    """
+    rows = await pool.fetch(
+        """
+        UPDATE payments SET asked_at = now()
+        WHERE order_id = ANY (ARRAY(
+            SELECT order_id FROM payments
+            WHERE status IN ('creating', 'processing') AND asked_at < now() - interval '2 minutes'
+              AND created_at > now() - interval '7 days'
+              AND asked_at < now() - least(interval '1 hour', (now() - created_at) / 4)
+            ORDER BY asked_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        ))
+        RETURNING payment_id
+        """,
+        most,
+    )
+    return [row["payment_id"] for row in rows]
