@@ -204,6 +204,33 @@ POSTGRES_CONNECTIONS = Gauge(
 )
 POSTGRES_AWAY = Counter("veza_postgres_away_seconds_total", "Seconds, over all shards, without a store for commits.")
 
+# -- money -------------------------------------------------------------------------------------------------------
+
+TRANSFERS = Counter("veza_transfers_total", "Tries of transfers to sellers, by what came of them.", ("outcome",))
+REVERSALS = Counter("veza_reversals_total", "Tries of reversals of transfers, by what came of them.", ("outcome",))
+PROVIDER_SECONDS = Histogram(
+    "veza_payment_provider_seconds",
+    "How long payment providers took to answer, by what they were asked.",
+    ("call",),
+    buckets=_SECONDS,
+)
+PROVIDER_AWAY = Gauge(
+    "veza_payment_provider_away",
+    "1 while a TransferProcessor leaves the provider alone, because it did not answer.",
+    ("actor",),
+    multiprocess_mode="livemax",
+)
+TRANSFERS_DUE = Gauge(
+    "veza_transfers_due", "Transfers that could be sent now and are not.", ("actor",), multiprocess_mode="livemax"
+)
+PAYMENT_WEBHOOKS = Counter(
+    "veza_payment_webhooks_total", "Webhooks of payment providers worked off, by what they did.", ("outcome",)
+)
+PAYMENT_ALERTS = Counter(
+    "veza_payment_alerts_total", "Payments and refunds that a person must look at, by why.", ("reason",)
+)
+JOB_RUNS = Counter("veza_job_runs_total", "Runs of the jobs that are due now and then.", ("job", "outcome"))
+
 # Anything else a client invents counts as one, or it could make as many series as it likes.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _LIVE_FILE = re.compile(r"gauge_live\w*_(\d+)\.db")

@@ -2,15 +2,13 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from veza.storage.embedded.places import HOST, free_port
 from veza.storage.embedded.process import Child
 from veza.storage.embedded.service import Service
-
-HOST = "127.0.0.1"
 
 
 class Objects(Service):
@@ -31,10 +29,7 @@ class Objects(Service):
         store.mkdir(mode=0o700, exist_ok=True)
         # Kept while it lives, and over restarts where it can be: links that were handed out name it.
         if not self._port:
-            remembered = self.data_dir / "run" / "objects.port"
-            remembered.parent.mkdir(parents=True, exist_ok=True)
-            self._port = _free_port(remembered)
-            remembered.write_text(str(self._port))
+            self._port = free_port(self.data_dir / "run" / "objects.port")
 
     def _spawn(self) -> Child:
         serve = ["serve", "--data-dir", str(self.data_dir / "objects"), "--host", HOST, "--port", str(self._port)]
@@ -60,15 +55,3 @@ class Objects(Service):
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-
-
-def _free_port(remembered: Path) -> int:
-    wanted = [0]
-    with suppress(FileNotFoundError, ValueError):
-        wanted.insert(0, int(remembered.read_text()))
-    for port in wanted:
-        with socket.socket() as probe, suppress(OSError, OverflowError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
-    raise OSError("no free loopback port")

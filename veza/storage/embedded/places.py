@@ -1,10 +1,11 @@
-"""Where embedded services live, and as whom: accounts, closed directories, short paths for Unix sockets."""
+"""Where embedded services live, and as whom: accounts, closed directories, short paths for Unix sockets, free ports."""
 
 import contextlib
 import hashlib
 import os
 import pwd
 import shutil
+import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 
 from veza.errors import StartupError
 
+HOST = "127.0.0.1"
 # sockaddr_un has room for 107 bytes; the longest name below the directory is "/postgres/.s.PGSQL.5432.lock".
 MAX_SOCKET_DIRECTORY = 107 - len("/postgres/.s.PGSQL.5432.lock")
 
@@ -115,3 +117,23 @@ def readable_copy(sources: list[Path], target: Path) -> None:
             path = Path(directory, file)
             if not path.is_symlink():
                 path.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
+
+
+def free_port(remembered: Path) -> int:
+    """A loopback port that nobody listens on: the one written in the file `remembered` where it can be, which is
+    written there anew.
+    """
+    wanted = [0]
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        wanted.insert(0, int(remembered.read_text()))
+    for port in wanted:
+        with socket.socket() as probe, contextlib.suppress(OSError, OverflowError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            found = int(probe.getsockname()[1])
+            break
+    else:
+        raise OSError("no free loopback port")
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    remembered.write_text(str(found))
+    return found
