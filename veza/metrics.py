@@ -215,7 +215,7 @@ PROVIDER_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 PROVIDER_AWAY = Gauge(
-    "veza_payment_provider_away",
+    "veza_payment_providers_away",
     "1 while a TransferProcessor leaves the provider alone, because it did not answer.",
     ("actor",),
     multiprocess_mode="livemax",

@@ -89,7 +89,7 @@ async def test_a_message_is_counted_at_every_hop(platform: Running, person: Pers
     await metric(platform, 'veza_sockets_closed_total{code="1000"}', 1)
 
 
-ACTORS = ["Gateway"] * 2 + ["JobRunner", "RateLimiter"] + ["RoomShard"] * 2 + ["Supervisor"]
+ACTORS = ["Gateway"] * 2 + ["JobRunner", "RateLimiter"] + ["RoomShard"] * 2 + ["Supervisor", "TransferProcessor"]
 
 
 async def test_every_actor_shows_its_pulse(platform: Running) -> None:

@@ -24,7 +24,7 @@ NAME = re.compile(r"\bveza_[a-z_]+")
 UNITS = ("_seconds", "_bytes", "_cores", "_total")
 COUNTED = re.compile(
     r"veza_(sockets|users|nodes|partition_commands_per_second|rooms_\w+|commands_waiting|mailbox_commands|outbox_calls|actors|\w+_partitions|"
-    r"partition_epoch|rate_windows|\w+_events|postgres_connections|rate_windows)"
+    r"partition_epoch|rate_windows|\w+_events|postgres_connections|payment_providers_away|transfers_due)"
 )
 
 

@@ -1,9 +1,11 @@
 """The JobRunner actor: work that no request waits for. One in a cluster.
 
-It writes the audit log: gateways send rows in batches, and a batch is answered when it is committed.
+It writes the audit log: gateways send rows in batches, and a batch is answered when it is committed. And it does the
+work about money that is nobody's in particular: `payment_jobs`.
 """
 
 import os
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -11,6 +13,7 @@ import msgspec
 
 from veza import metrics
 from veza.actors.channel import Endpoint, Inlet
+from veza.actors.payment_jobs import PaymentJobs
 from veza.actors.pulse import Pulse
 from veza.actors.refs import inlet_host
 from veza.actors.tasks import Life, TaskSet
@@ -19,6 +22,10 @@ from veza.errors import Unavailable
 from veza.logs import log_file, setup_logging
 from veza.storage import audit
 from veza.storage.database import UNREACHABLE, open_pool
+from veza.storage.payments import open_payments
+from veza.storage.wakeups import REFUNDS, WEBHOOKS, Wakeups
+
+PAYMENT_POOL = 5
 
 _rows = msgspec.msgpack.Decoder(list[audit.AuditRow])
 
@@ -36,6 +43,7 @@ class JobRunner:
         self._pulse = Pulse("job_runner", name, lambda: None)
         self._pool: Any = None
         self._written = 0
+        self._resources = AsyncExitStack()
 
     async def start(self) -> None:
         """Raises Unavailable when PostgreSQL cannot be reached."""
@@ -43,6 +51,16 @@ class JobRunner:
             self._pool = await open_pool(self._settings.database_url, size=2, name=self.name)
             await self._inlet.start(inlet_host(self._settings))
             self._tasks.start(self._pulse.run(), "pulse")
+            await self._start_payments()
+
+    async def _start_payments(self) -> None:
+        # Of its own: rows of the audit log wait for nothing else.
+        pool = await open_pool(self._settings.database_url, size=PAYMENT_POOL, name=f"{self.name} payments")
+        self._resources.callback(pool.terminate)
+        payments = await self._resources.enter_async_context(open_payments(self._settings))
+        wakeups = Wakeups(self._settings.database_url, self.name, [REFUNDS, WEBHOOKS])
+        self._tasks.start(wakeups.run(), "wakeups")
+        PaymentJobs(pool, payments, wakeups).start(self._tasks)
 
     async def endpoint(self) -> Endpoint:
         """Where `submit` takes its batches. Raises Unavailable before `start`."""
@@ -74,6 +92,7 @@ class JobRunner:
         """Finish what was begun, then stop."""
         await self._inlet.close()
         await self._tasks.close()
+        await self._resources.aclose()
         if self._pool is not None:
             self._pool.terminate()
         self._life.end()

@@ -7,8 +7,9 @@ import msgspec
 from veza.actors.job_runner import JobRunner
 from veza.actors.nodes import Node, Wanted, node_key
 from veza.actors.rate_limiter import RateLimiter
-from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, RunnerRef, ShardRef
+from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, ProcessorRef, RunnerRef, ShardRef
 from veza.actors.room_shard import RoomShard
+from veza.actors.transfer_processor import TransferProcessor
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -29,11 +30,14 @@ class Kind(msgspec.Struct, frozen=True):
                 return wanted.shards
             case "Gateway":
                 return wanted.gateways
+            case "TransferProcessor":
+                return wanted.processors
         return 1
 
 
 SHARD = Kind("RoomShard", "room_shard", RoomShard, ShardRef)
 LIMITER = Kind("RateLimiter", "rate_limiter", RateLimiter, LimiterRef)
+PROCESSOR = Kind("TransferProcessor", "transfer_processor", TransferProcessor, ProcessorRef)
 RUNNER = Kind("JobRunner", "job_runner", JobRunner, RunnerRef, single=True)
 
 

@@ -27,6 +27,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     shards: int
     gateways: int
+    processors: int = 1
     drained: frozenset[str] = frozenset()
 
 

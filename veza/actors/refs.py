@@ -159,6 +159,10 @@ class RunnerRef(BatchRef):
     """The JobRunner, which takes rows of the audit log."""
 
 
+class ProcessorRef(ActorRef):
+    """A TransferProcessor, which finds its work in the database."""
+
+
 class LimiterRef(BatchRef):
     async def gateway_lost(self, gateway: str) -> None:
         await self.call("gateway_lost", gateway)

@@ -17,13 +17,13 @@ from ray.exceptions import RayError
 
 from veza import metrics
 from veza.actors.fleet import Fleet, leave
-from veza.actors.kinds import LIMITER, RUNNER, SHARD, Kind, gateway_kind
+from veza.actors.kinds import LIMITER, PROCESSOR, RUNNER, SHARD, Kind, gateway_kind
 from veza.actors.limiter_map import LimiterMap
 from veza.actors.members import SUSPECT_S, Member, Members
 from veza.actors.nodes import Nodes, Wanted
 from veza.actors.ownership import NO_ANSWER, Ownership
 from veza.actors.pulse import Pulse
-from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, RunnerRef, ShardRef
+from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, ProcessorRef, RunnerRef, ShardRef
 from veza.actors.runner_map import RunnerMap
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
@@ -80,6 +80,7 @@ class Supervisor:
         self._gateways: Members[GatewayRef] = self._watch(gateway, self._gateway_turned, self._gateway_lost)
         self._limiters: Members[LimiterRef] = self._watch(LIMITER, self._limiter_turned, self._limiter_lost)
         self._runners: Members[RunnerRef] = self._watch(RUNNER, self._runner_turned, self._runner_lost)
+        self._processors: Members[ProcessorRef] = self._watch(PROCESSOR, lambda: None, lambda _: self._short.set())
         self._limiter_map = LimiterMap(self._limiters, self._gateways, self._tasks)
         self._runner_map = RunnerMap(self._runners, self._gateways, self._tasks)
         self._nodes = Nodes(self._short.set)
@@ -89,7 +90,13 @@ class Supervisor:
             wanted,
             self._tasks,
             nodes=self._nodes,
-            kinds={SHARD: self._shards, gateway: self._gateways, LIMITER: self._limiters, RUNNER: self._runners},
+            kinds={
+                SHARD: self._shards,
+                gateway: self._gateways,
+                LIMITER: self._limiters,
+                RUNNER: self._runners,
+                PROCESSOR: self._processors,
+            },
             introduce=self._introduce,
             owned=self._ownership.owned,
             on_change=self._uneven.set,
@@ -166,6 +173,7 @@ class Supervisor:
             "gateways": self._gateways.state(),
             "limiters": self._limiters.state(),
             "runners": self._runners.state(),
+            "processors": self._processors.state(),
         }
 
     def _sample(self) -> None:
@@ -184,7 +192,7 @@ class Supervisor:
         self._fleet.stop()
         await self._tasks.close()
         await asyncio.gather(*(leave(member.ref, timeout / 2) for member in self._gateways))
-        rest: list[Members[Any]] = [self._shards, self._limiters, self._runners]
+        rest: list[Members[Any]] = [self._shards, self._limiters, self._runners, self._processors]
         await asyncio.gather(*(leave(member.ref, timeout / 2) for members in rest for member in members))
 
     @staticmethod

@@ -48,7 +48,7 @@ def load_settings(
         raw, origin = _find(variable, environment, from_file)
         origins[variable.field] = origin
         values[variable.field] = _parse(variable, raw) if raw else _EMPTY.get(variable.field, "")
-    for field in _EMBEDDED:
+    for field in (*_EMBEDDED, *_PAYMENT):
         if not values[field]:
             origins[field] = "embedded"
     if values["app_env"] == "production":
@@ -110,13 +110,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
 def _check_production(values: Mapping[str, Any]) -> None:
     """Nothing that production stands on may be made up, embedded, or played by the sandbox."""
     names = {variable.field: variable.name for variable in VARIABLES}
-    for field in (
-        *_EMBEDDED,
-        *_GENERATED,
-        "stripe_secret_key",
-        "hyperswitch_base_url",
-        "hyperswitch_api_key",
-    ):
+    for field in (*_EMBEDDED, *_GENERATED, *_PAYMENT):
         if not values[field]:
             raise ConfigError(f"{names[field]} must be set when APP_ENV is production.")
     for field in ("jwt_secret", "hyperswitch_webhook_secret"):
@@ -137,8 +131,8 @@ def masked(settings: Settings) -> list[tuple[str, str, Origin]]:
 
 
 def _shown(variable: Variable, value: object) -> str:
-    if variable.field in _EMBEDDED and not value:
-        return "(started inside VEZA_DATA_DIR)"
+    if variable.field in (*_EMBEDDED, *_PAYMENT) and not value:
+        return "(started inside VEZA_DATA_DIR)" if variable.field in _EMBEDDED else "(the payment sandbox)"
     if isinstance(value, tuple):
         return ",".join(value)
     if isinstance(value, bool):

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     platform_fee_rate: Decimal
     transfer_retry_enabled: bool
     transfer_retry_base_seconds: float
+    refund_window_days: int
     rate_limit_global: int
     rate_limit_per_ip: int
     chat_messages_per_minute: int
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gateways: int
     room_shards: int
     stream_shards: int
+    transfer_processors: int
     max_sockets_per_user: int
     max_unsent_mib_per_user: int
     audit_retention_months: int
@@ -101,6 +103,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PLATFORM_FEE_RATE", values.rate, "0.10"),
     Variable("TRANSFER_RETRY_ENABLED", values.flag, "true"),
     Variable("TRANSFER_RETRY_BASE_SECONDS", values.seconds(0.01, 86400), "60"),
+    Variable("REFUND_WINDOW_DAYS", values.whole(0, 3650), "14"),
     Variable("RATE_LIMIT_GLOBAL", values.whole(1, 10**9), "1000"),
     Variable("RATE_LIMIT_PER_IP", values.whole(1, 10**9), "100"),
     Variable("CHAT_MESSAGES_PER_MINUTE", values.whole(1, 10**9), "60"),
@@ -118,6 +121,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("VEZA_GATEWAYS", values.whole(1, 64), "2"),
     Variable("VEZA_ROOM_SHARDS", values.whole(1, 256), "2"),
     Variable("VEZA_STREAM_SHARDS", values.whole(1, 256), "1"),
+    Variable("VEZA_TRANSFER_PROCESSORS", values.whole(1, 64), "1"),
     Variable("VEZA_MAX_SOCKETS_PER_USER", values.whole(1, 10**6), "64"),
     Variable("VEZA_MAX_UNSENT_MIB_PER_USER", values.whole(1, 10**6), "256"),
     Variable("VEZA_AUDIT_RETENTION_MONTHS", values.whole(1, 1200), "13"),

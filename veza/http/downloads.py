@@ -14,6 +14,11 @@ from veza.http.errors import RangeNotSatisfiable
 if TYPE_CHECKING:
     from veza.http.context import Context
 
+# It may be taken from view at any moment: nobody keeps it but who asked, and they ask whether it still is.
+_PRIVATE = "private, no-cache"
+# What anybody may see may be seen a little longer, and by way of caches.
+_PUBLIC = "public, max-age=300"
+
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})", re.IGNORECASE | re.ASCII)
 
 
@@ -27,8 +32,10 @@ class Download(msgspec.Struct, frozen=True):
     sha256: bytes
 
 
-async def send(ctx: "Context", download: Download) -> HTTPResponse:
+async def send(ctx: "Context", download: Download, *, shown: bool = False, public: bool = False) -> HTTPResponse:
     """Send an object to be saved as a file, the part that a Range asks for, or only word that it has not changed.
+
+    `shown` is for what a page shows in place, and safe there; `public` for what anybody may see.
 
     Raises RangeNotSatisfiable and Unavailable.
     """
@@ -36,8 +43,7 @@ async def send(ctx: "Context", download: Download) -> HTTPResponse:
     etag = f'"{download.sha256.hex()}"'
     headers = {
         "ETag": etag,
-        # It may be taken from view at any moment: nobody keeps it but who asked, and they ask whether it still is.
-        "Cache-Control": "private, no-cache",
+        "Cache-Control": _PUBLIC if public else _PRIVATE,
         "Accept-Ranges": "bytes",
     }
     if _matches(request.header("if-none-match"), etag):
@@ -49,7 +55,7 @@ async def send(ctx: "Context", download: Download) -> HTTPResponse:
     if found:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     headers["Content-Length"] = str(last - first + 1)
-    headers["Content-Disposition"] = disposition(download.name)
+    headers["Content-Disposition"] = "inline" if shown else disposition(download.name)
     kind = download.mime_type
     response = HTTPResponse(
         status=206 if found else 200,

@@ -99,10 +99,26 @@ ATTACHMENT_LIMITS: Mapping[FileKind, int] = {
 }
 
 
+# What products deliver: also packs of samples, as one archive.
+ARCHIVES = frozenset({"application/zip"})
+GOODS_LIMITS: Mapping[FileKind, int] = {**ATTACHMENT_LIMITS, FileKind.CLOUD: KINDS[FileKind.CLOUD].max_bytes}
+COVER_LIMITS: Mapping[FileKind, int] = {FileKind.IMAGE: KINDS[FileKind.IMAGE].max_bytes}
+
+
 def kind_of(mime_type: str) -> FileKind:
     """The kind that decides how large a file of this type may be, where every type goes."""
     area = mime_type.partition("/")[0]
     return FileKind(area) if area in ("audio", "image") else FileKind.DOCUMENT
+
+
+def goods_kind_of(mime_type: str) -> FileKind:
+    """The same, for what products deliver."""
+    return FileKind.CLOUD if mime_type in ARCHIVES else kind_of(mime_type)
+
+
+def listed_kind_of(mime_type: str) -> FileKind | None:
+    """The kind that lists this type; None for what none does."""
+    return next((kind for kind, limits in KINDS.items() if mime_type in limits.mime_types), None)
 
 
 def canonical(mime_type: str) -> str:

@@ -32,11 +32,18 @@ from veza.http.api import (
     members,
     messages,
     notifications,
+    orders,
+    product_files,
+    products,
     reports,
+    reviews,
+    sellers,
     sessions,
     system,
+    transfers,
     users,
     validation,
+    webhooks,
     well_known,
 )
 from veza.http.app import create_app, mount_socket, start_server, stop_server
@@ -59,6 +66,7 @@ from veza.storage.cache import open_cache
 from veza.storage.control_log import ControlEvent, ControlKind, ControlReader
 from veza.storage.database import open_pool
 from veza.storage.objects import open_objects
+from veza.storage.payments import open_payments
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +86,13 @@ RESOURCES = [
         messages,
         attachments,
         notifications,
+        products,
+        product_files,
+        reviews,
+        orders,
+        sellers,
+        transfers,
+        webhooks,
         reports,
         announcements,
         feature_flags,
@@ -151,6 +166,7 @@ class Gateway:
         services.cache = open_cache(settings.redis_url)
         services.limits = self._limits = RateLimits(self.name, settings, self._tasks)
         services.objects = await self._resources.enter_async_context(open_objects(settings))
+        services.payments = await self._resources.enter_async_context(open_payments(settings))
         hub = Hub(pool, self.name, links=self._tasks, tasks=self._work)
         reads = RoomReads(pool, hub.links)
         sockets = Sockets(

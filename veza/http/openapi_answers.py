@@ -111,6 +111,7 @@ _OF_DOWNLOAD = {
 # Of content that is shown as it is.
 _SAMPLES = {
     "text/plain": 'veza_http_requests_total{method="GET",route="/api/v1/health",status="200"} 1.0\n',
+    "application/pdf": "%PDF-1.4 …",
 }
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
+from veza.errors import Unavailable
 from veza.http.audit_trail import AuditTrail
 from veza.http.health import Health
 from veza.http.switches import Switches
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from veza.http.gateway import RoomCommands
     from veza.http.rate_limits import RateLimits
     from veza.storage.objects import ObjectStore
+    from veza.storage.payments import Payments
 
 
 @dataclass(kw_only=True, slots=True)
@@ -36,8 +38,16 @@ class Services:
     cache: "redis.asyncio.Redis | None" = None
     objects: "ObjectStore | None" = None
     limits: "RateLimits | None" = None
+    payments: "Payments | None" = None
     work: TaskSet = field(default_factory=lambda: TaskSet("requests"))
     health: Health = field(default_factory=Health)
     trail: AuditTrail = field(default_factory=AuditTrail)
     switches: Switches = field(default_factory=Switches)
     uploads: Uploads = field(default_factory=Uploads)
+
+    @property
+    def paying(self) -> "Payments":
+        """The payment providers. Raises Unavailable where there are none."""
+        if self.payments is None:
+            raise Unavailable("Nothing can be paid here.")
+        return self.payments

@@ -13,7 +13,7 @@ import codecs
 import hashlib
 import logging
 import unicodedata
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ import filetype
 import msgspec
 
 from veza.errors import InvalidArgument, TooMuchUnsent, Unavailable
-from veza.http.errors import PayloadTooLarge
+from veza.http.errors import PayloadTooLarge, UnsupportedMediaType
 from veza.http.file_kinds import MIB, FileKind, kind_of
 from veza.http.multipart import FormReader, Part
 from veza.ids import new_id
@@ -44,6 +44,10 @@ FORM_BYTES = 64 * 1024
 # Where a type is told by.
 HEAD_BYTES = 8192
 NAME_CHARS = 255
+
+
+# Which kind a file of a media type is, None for one that is not taken.
+Kind = Callable[[str], FileKind | None]
 
 
 class File(msgspec.Struct, frozen=True):
@@ -69,11 +73,18 @@ class Uploads:
 
     @asynccontextmanager
     async def received(
-        self, ctx: "Context", area: str, limits: Mapping[FileKind, int], *, left: int | None = None
+        self,
+        ctx: "Context",
+        area: str,
+        limits: Mapping[FileKind, int],
+        *,
+        left: int | None = None,
+        kind: Kind = kind_of,
     ) -> AsyncIterator[Upload]:
         """The file of the request's form, stored under a new key in `area`. The block gives it an owner.
 
-        `left` is how many bytes the person has left; the block has the last word, for others may be on their way.
+        `limits` are in bytes; a file whose `kind` has none is refused. `left` is how many bytes the person has left;
+        the block has the last word, for others may be on their way.
 
         Raises InvalidArgument, UnsupportedMediaType, PayloadTooLarge, TooMuchUnsent, RequestTimedOut,
         Unavailable.
@@ -84,7 +95,7 @@ class Uploads:
         if self._under_way >= UPLOADS_AT_ONCE:
             raise Unavailable("Too many uploads at once.")
         self._under_way += 1
-        receiver = _Receiver(ctx, store, f"{area}/{new_id()}", limits, left)
+        receiver = _Receiver(ctx, store, f"{area}/{new_id()}", limits, left=left, kind=kind)
         try:
             await receiver.receive(ctx.request)
             yield receiver.upload()
@@ -108,13 +119,21 @@ class _Receiver:
     """Takes the form apart while it comes."""
 
     def __init__(
-        self, ctx: "Context", store: ObjectStore, key: str, limits: Mapping[FileKind, int], left: int | None
+        self,
+        ctx: "Context",
+        store: ObjectStore,
+        key: str,
+        limits: Mapping[FileKind, int],
+        *,
+        left: int | None,
+        kind: Kind,
     ) -> None:
         self.key = key
         self.noted = False  # whether there may be something to take back
         self._pool = ctx.services.pool
         self._store = store
         self._limits = limits
+        self._kind = kind
         self._limit = max(limits.values())
         self._left = left
         self._declared = 0  # what the request says it has, at least, of the file
@@ -186,7 +205,10 @@ class _Receiver:
     async def _open(self) -> ObjectWriter:
         """Begin to write: the type can be told now."""
         self._mime_type = type_of(self._head)
-        self._limit = self._limits[kind_of(self._mime_type)]
+        limit = self._limits.get(found) if (found := self._kind(self._mime_type)) else None
+        if limit is None:
+            raise UnsupportedMediaType(f"A file of the type {self._mime_type} is not taken here.")
+        self._limit = limit
         self._check_size()
         self.noted = True
         await loose_objects.note(self._pool, self.key)

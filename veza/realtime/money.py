@@ -6,6 +6,24 @@ from uuid import UUID
 
 import msgspec
 
+from veza.errors import InvalidArgument
+
+# ISO 4217 without funds, metals and codes for tests: what somebody may have in their pocket.
+CURRENCIES: frozenset[str] = frozenset(
+    """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY COP
+    CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR
+    IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU
+    MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG
+    SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV
+    WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+    """.split()  # noqa: SIM905 - a table is read more easily
+)
+
+
+# What a balance without a word of its currency is in.
+PLATFORM_CURRENCY = "EUR"
+
 
 class Line(msgspec.Struct, frozen=True):
     """Part of an order: `quantity` pieces of a product at `unit_cents` each."""
@@ -64,3 +82,11 @@ def _part(share: Share, returned_cents: int) -> int:
         return 0
     # Half up, in integers.
     return (2 * share.fee_cents * returned_cents + share.amount_cents) // (2 * share.amount_cents)
+
+
+def currency(code: str) -> str:
+    """The code of a currency as ISO 4217 writes it, whatever its case. Raises InvalidArgument for what is none."""
+    found = code.upper()
+    if found not in CURRENCIES:
+        raise InvalidArgument("There is no such currency.", (("currency", "is no code of ISO 4217"),))
+    return found

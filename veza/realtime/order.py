@@ -5,7 +5,7 @@ from enum import StrEnum
 EXPIRES_SECONDS = 30 * 60.0
 
 
-class Status(StrEnum):
+class OrderStatus(StrEnum):
     PENDING = "pending"
     PAID = "paid"
     FAILED = "failed"
@@ -15,7 +15,7 @@ class Status(StrEnum):
 
 
 # Its payment succeeded, and stays so.
-BOUGHT = frozenset({Status.PAID, Status.PARTIALLY_REFUNDED, Status.REFUNDED})
+BOUGHT = frozenset({OrderStatus.PAID, OrderStatus.PARTIALLY_REFUNDED, OrderStatus.REFUNDED})
 
 
 class Verdict(StrEnum):
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
     ALERT = "alert"
 
 
-def on_success(status: Status, *, received: bool, as_charged: bool, in_stock: bool) -> Verdict:
+def on_success(status: OrderStatus, *, received: bool, as_charged: bool, in_stock: bool) -> Verdict:
     """What a success of the order's payment does, however late, early or often it comes.
 
     `received` says that this payment was booked before. `as_charged` says that amount and currency are the order's.
@@ -41,12 +41,12 @@ def on_success(status: Status, *, received: bool, as_charged: bool, in_stock: bo
     return Verdict.SELL if in_stock else Verdict.GIVE_BACK
 
 
-def on_failure(status: Status) -> Verdict:
+def on_failure(status: OrderStatus) -> Verdict:
     """What a failure of the order's payment does. One that comes after a success is an old one."""
-    return Verdict.FAIL if status is Status.PENDING else Verdict.IGNORE
+    return Verdict.FAIL if status is OrderStatus.PENDING else Verdict.IGNORE
 
 
-def after_refunds(charged_cents: int, returned_cents: int) -> Status:
+def after_refunds(charged_cents: int, returned_cents: int) -> OrderStatus:
     """The status of a bought order of which `returned_cents` went back, refunded or lost in a dispute.
 
     Raises ValueError when more went back than was charged.
@@ -54,5 +54,5 @@ def after_refunds(charged_cents: int, returned_cents: int) -> Status:
     if not 0 <= returned_cents <= charged_cents:
         raise ValueError(f"{returned_cents} of {charged_cents} cents went back")
     if not returned_cents:
-        return Status.PAID
-    return Status.REFUNDED if returned_cents == charged_cents else Status.PARTIALLY_REFUNDED
+        return OrderStatus.PAID
+    return OrderStatus.REFUNDED if returned_cents == charged_cents else OrderStatus.PARTIALLY_REFUNDED

@@ -16,7 +16,7 @@ MOST_TRIES = 8
 LONGEST_BACKOFF_SECONDS = 24 * 3600.0
 
 
-class Status(StrEnum):
+class TransferStatus(StrEnum):
     PENDING = "pending"
     PROCESSING = "processing"
     COMPLETED = "completed"
@@ -26,13 +26,21 @@ class Status(StrEnum):
 
 
 # What may follow what. `pending → reversed` is a transfer cancelled before it was sent.
-FOLLOWS: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.PROCESSING, Status.REVERSED}),
-    Status.PROCESSING: frozenset({Status.PENDING, Status.COMPLETED, Status.FAILED, Status.DEAD, Status.REVERSED}),
-    Status.FAILED: frozenset({Status.PROCESSING, Status.PENDING, Status.REVERSED}),
-    Status.DEAD: frozenset({Status.PENDING, Status.REVERSED}),
-    Status.COMPLETED: frozenset({Status.REVERSED}),
-    Status.REVERSED: frozenset(),
+FOLLOWS: dict[TransferStatus, frozenset[TransferStatus]] = {
+    TransferStatus.PENDING: frozenset({TransferStatus.PROCESSING, TransferStatus.REVERSED}),
+    TransferStatus.PROCESSING: frozenset(
+        {
+            TransferStatus.PENDING,
+            TransferStatus.COMPLETED,
+            TransferStatus.FAILED,
+            TransferStatus.DEAD,
+            TransferStatus.REVERSED,
+        }
+    ),
+    TransferStatus.FAILED: frozenset({TransferStatus.PROCESSING, TransferStatus.PENDING, TransferStatus.REVERSED}),
+    TransferStatus.DEAD: frozenset({TransferStatus.PENDING, TransferStatus.REVERSED}),
+    TransferStatus.COMPLETED: frozenset({TransferStatus.REVERSED}),
+    TransferStatus.REVERSED: frozenset(),
 }
 
 
@@ -98,9 +106,11 @@ def not_found(attempt: Attempt) -> Attempt:
     return Attempt(attempt.number + 1, retry_count=attempt.retry_count)
 
 
-def status_after(attempt: Attempt) -> Status:
+def status_after(attempt: Attempt) -> TransferStatus:
     """Of a transfer whose try did not succeed. What may have been paid is never given up: it is asked for again."""
-    return Status.DEAD if attempt.retry_count >= MOST_TRIES and attempt.sent_at is None else Status.FAILED
+    return (
+        TransferStatus.DEAD if attempt.retry_count >= MOST_TRIES and attempt.sent_at is None else TransferStatus.FAILED
+    )
 
 
 def backoff(retry_count: int, base_seconds: float, jitter: float) -> float:

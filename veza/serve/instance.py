@@ -29,6 +29,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: str
     s3_endpoint_url: str
     services: dict[str, int | None]
+    # What the sandbox is spoken to with, by field of the settings; empty without one.
+    sandbox: dict[str, str] = {}
 
 
 def run_directory(data_dir: Path) -> Path:
@@ -106,4 +108,10 @@ def running(data_dir: Path) -> State | None:
 def public_url(settings: Settings) -> str:
     """Where a browser on this machine finds the gateways."""
     host = "localhost" if settings.host in {"0.0.0.0", "::", "127.0.0.1"} else settings.host  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def own_url(settings: Settings) -> str:
+    """Where a process on this machine finds the gateways, whatever names are known to it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(settings.host, settings.host)  # noqa: S104
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"

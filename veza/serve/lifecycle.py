@@ -207,6 +207,7 @@ class Run:
             redis_url=settings.redis_url,
             s3_endpoint_url=settings.s3_endpoint_url,
             services=self._services.pids,
+            sandbox=self._services.sandbox,
         )
         instance.write_state(settings.data_dir, state)
         await welcome(self._screen, settings, time.monotonic() - self._began)

@@ -1,6 +1,8 @@
 """The services below the actors: started inside the data directory where none is configured, else only checked."""
 
 import asyncio
+import hashlib
+import hmac
 import time
 from collections.abc import Coroutine
 
@@ -8,10 +10,16 @@ import msgspec
 
 from veza.config import Settings, load_secrets
 from veza.errors import StartupError, Unavailable
+from veza.serve.instance import own_url
 from veza.serve.screen import Screen
 from veza.storage import embedded
 
 STOP_SECONDS = 4.0
+
+
+def _key(prefix: str, secret: str) -> str:
+    """A key of the sandbox: the same at each start, for actors may outlive one."""
+    return f"{prefix}_{hmac.new(secret.encode(), prefix.encode(), hashlib.sha256).hexdigest()[:32]}"
 
 
 class Services:
@@ -20,6 +28,7 @@ class Services:
     def __init__(self, settings: Settings, screen: Screen) -> None:
         self.settings = settings
         self._screen = screen
+        self.sandbox: dict[str, str] = {}
         self._embedded: list[embedded.Service] = []
 
     @property
@@ -43,7 +52,31 @@ class Services:
             postgres = embedded.Postgres(settings.data_dir)
             self._begin(postgres)
             addresses["database_url"] = postgres.url
-        self.settings = msgspec.structs.replace(settings, **addresses)
+        self.sandbox = self._start_sandbox()
+        self.settings = msgspec.structs.replace(settings, **addresses, **self.sandbox)
+
+    def _start_sandbox(self) -> dict[str, str]:
+        """Play whichever payment provider has no keys; what the settings then say."""
+        settings = self.settings
+        if settings.hyperswitch_base_url and settings.stripe_secret_key:
+            return {}
+        secret = settings.hyperswitch_webhook_secret
+        api_key = settings.hyperswitch_api_key or _key("snd", secret)
+        stripe_key = settings.stripe_secret_key or _key("sk_test", secret)
+        sandbox = embedded.PaymentSandbox(
+            settings.data_dir,
+            webhook_url=f"{own_url(settings)}/api/v1/webhooks/hyperswitch",
+            api_key=api_key,
+            stripe_key=stripe_key,
+            webhook_secret=secret,
+        )
+        self._begin(sandbox)
+        found: dict[str, str] = {}
+        if not settings.hyperswitch_base_url:
+            found |= {"hyperswitch_base_url": sandbox.url, "hyperswitch_api_key": api_key}
+        if not settings.stripe_secret_key:
+            found |= {"stripe_api_base": sandbox.url, "stripe_secret_key": stripe_key}
+        return found
 
     def _begin(self, service: embedded.Service) -> None:
         self._embedded.append(service)
@@ -51,7 +84,9 @@ class Services:
 
     async def prepare(self) -> None:
         """Wait for all of them, migrate, make the bucket. Raises StartupError when the platform cannot run."""
-        parts = [asyncio.ensure_future(part) for part in (self._database(), self._objects(), self._cache())]
+        parts = [
+            asyncio.ensure_future(part) for part in (self._database(), self._objects(), self._cache(), self._payments())
+        ]
         try:
             await asyncio.gather(*parts)
         finally:
@@ -91,6 +126,9 @@ class Services:
             await self._tolerated("REDIS_URL", check(cache))
         finally:
             await cache.aclose()
+
+    async def _payments(self) -> None:
+        await self._ready(embedded.PaymentSandbox)
 
     async def _tolerated(self, variable: str, work: Coroutine[None, None, None]) -> None:
         """The platform is degraded without these, and runs."""

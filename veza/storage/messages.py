@@ -10,9 +10,7 @@ from veza.realtime.messages import Attachment, MessageState, Supplies, Wants
 from veza.storage import attachments
 from veza.storage.database import Connection, sql
 from veza.storage.room_log import event_of
-
-# Of a query; more words find no better.
-WORDS = 16
+from veza.storage.words import tsquery
 
 
 class Details(msgspec.Struct, frozen=True):
@@ -45,16 +43,10 @@ async def search(connection: Connection, room_id: UUID, text: str, before_seq: i
     """Messages that have all words of `text`, whatever their case and accents, newest first. The last word may be the
     beginning of one.
     """
-    query = _query(text)
+    query = tsquery(text)
     if not query:
         return []
     return [event_of(row) for row in await connection.fetch(sql("search_messages"), room_id, query, before_seq, limit)]
-
-
-def _query(text: str) -> str:
-    """The words in the language of to_tsquery."""
-    words = [word.replace("\\", "\\\\").replace("'", "''") for word in text.replace("\0", " ").split()[:WORDS]]
-    return " & ".join(f"'{word}'" for word in words) + (":*" if words else "")
 
 
 async def exists(connection: Connection, room_id: UUID, message_id: UUID) -> bool:

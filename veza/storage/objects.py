@@ -75,6 +75,24 @@ class ObjectStore:
         async with answer["Body"] as body:
             yield _pieces(body)
 
+    async def link(self, key: str, disposition: str, mime_type: str, seconds: int) -> str:
+        """An address where anybody who has it may fetch an object for so long, with this Content-Disposition.
+
+        Nobody is asked: whether there is such an object is not looked at.
+        """
+        client = await self.client()
+        url: str = await client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self.bucket,
+                "Key": key,
+                "ResponseContentDisposition": disposition,
+                "ResponseContentType": mime_type,
+            },
+            ExpiresIn=seconds,
+        )
+        return url
+
     async def remove(self, key: str) -> None:
         """Remove an object, and what was uploaded of it; one that is not there is no error. Raises Unavailable."""
         client = await self.client()

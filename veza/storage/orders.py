@@ -11,11 +11,12 @@ import msgspec
 from veza.errors import Conflict, InvalidArgument, OrderNotFound, PermissionDenied, ProductNotFound
 from veza.ids import base32, new_id
 from veza.realtime import money
-from veza.realtime.order import EXPIRES_SECONDS, Status
+from veza.realtime.order import EXPIRES_SECONDS, OrderStatus
 from veza.storage.database import Connection, transaction
 
 MOST_ITEMS = 50
 MOST_PIECES = 100
+MOST_WAITING = 100
 # What payment providers take at once (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
 MOST_CENTS = 99_999_999
 
@@ -53,7 +54,7 @@ class Order(msgspec.Struct, frozen=True):
 
     id: UUID
     buyer_id: UUID
-    status: Status
+    status: OrderStatus
     items: list[OrderItem]
     total_cents: int
     refunded_cents: int
@@ -70,7 +71,7 @@ class Sale(msgspec.Struct, frozen=True):
 
     order_id: UUID
     buyer_id: UUID
-    status: Status
+    status: OrderStatus
     items: list[OrderItem]
     amount_cents: int
     fee_cents: int
@@ -108,6 +109,7 @@ async def create(
         )
         products = {row["id"]: row for row in rows}
         _check(buyer_id, wanted, products)
+        await _check_waiting(connection, buyer_id)
         await take_stock(connection, {i: n for i, n in wanted.items() if products[i]["stock"] is not None})
         lines = [
             money.Line(new_id(), products[i]["seller_id"], products[i]["price_cents"], n) for i, n in wanted.items()
@@ -149,6 +151,15 @@ def _check(buyer_id: UUID, wanted: Mapping[UUID, int], products: Mapping[UUID, A
         raise PermissionDenied("You cannot buy what is your own.")
     if len({row["currency"] for row in products.values()}) > 1:
         raise InvalidArgument("One order has one currency.", (("items", "several currencies"),))
+
+
+async def _check_waiting(connection: Connection, buyer_id: UUID) -> None:
+    """Pending orders hold stock, so nobody has any number of them."""
+    waiting = await connection.fetchval(
+        "SELECT count(*) FROM orders WHERE buyer_id = $1 AND status = 'pending'", buyer_id
+    )
+    if waiting >= MOST_WAITING:
+        raise Conflict("Too many orders wait for their payment.")
 
 
 async def _insert_items(
@@ -241,7 +252,7 @@ async def get(connection: Connection, order_id: UUID, buyer_id: UUID | None = No
 
 
 async def page(
-    connection: Connection, buyer_id: UUID, status: Status | None, limit: int, offset: int
+    connection: Connection, buyer_id: UUID, status: OrderStatus | None, limit: int, offset: int
 ) -> tuple[list[Order], int]:
     """Part of what somebody ordered, newest first, and how much that is."""
     rows = await connection.fetch(
@@ -258,30 +269,42 @@ async def page(
     return await _orders(connection, rows), total
 
 
+_SALES = """
+    SELECT s.order_id, o.buyer_id, o.status, s.amount_cents, s.fee_cents, o.currency, s.sold_at,
+           (SELECT coalesce(sum(x.amount_cents), 0)::bigint
+            FROM refund_shares x JOIN refunds r ON r.id = x.refund_id
+            WHERE r.order_id = o.id AND x.seller_id = $1 AND r.status <> 'failed') AS refunded_cents
+    FROM order_shares s JOIN orders o ON o.id = s.order_id
+    WHERE s.seller_id = $1 AND s.sold_at IS NOT NULL
+    """
+
+
 async def sales(connection: Connection, seller_id: UUID, limit: int, offset: int) -> tuple[list[Sale], int]:
     """Part of what somebody sold, newest first, and how many sales that are."""
     rows = await connection.fetch(
-        """
-        SELECT s.order_id, o.buyer_id, o.status, s.amount_cents, s.fee_cents, o.currency, s.sold_at,
-               (SELECT coalesce(sum(x.amount_cents), 0)::bigint
-                FROM refund_shares x JOIN refunds r ON r.id = x.refund_id
-                WHERE r.order_id = o.id AND x.seller_id = $1 AND r.status <> 'failed') AS refunded_cents
-        FROM order_shares s JOIN orders o ON o.id = s.order_id
-        WHERE s.seller_id = $1 AND s.sold_at IS NOT NULL
-        ORDER BY s.sold_at DESC, s.order_id DESC LIMIT $2 OFFSET $3
-        """,
-        seller_id,
-        limit,
-        offset,
+        f"{_SALES} ORDER BY s.sold_at DESC, s.order_id DESC LIMIT $2 OFFSET $3", seller_id, limit, offset
     )
     total = await connection.fetchval(
         "SELECT count(*) FROM order_shares WHERE seller_id = $1 AND sold_at IS NOT NULL", seller_id
     )
+    return await _sales(connection, seller_id, rows), total
+
+
+async def sale(connection: Connection, seller_id: UUID, order_id: UUID) -> Sale:
+    """What one order brought a seller. Raises OrderNotFound."""
+    rows = await connection.fetch(f"{_SALES} AND s.order_id = $2", seller_id, order_id)
+    if not rows:
+        raise OrderNotFound
+    [found] = await _sales(connection, seller_id, rows)
+    return found
+
+
+async def _sales(connection: Connection, seller_id: UUID, rows: list[Any]) -> list[Sale]:
     items = await items_of(connection, [row["order_id"] for row in rows])
     return [
         Sale(**row, items=[item for item in items[row["order_id"]] if item.seller_id == seller_id])
         for row in map(_with_status, rows)
-    ], total
+    ]
 
 
 async def items_of(connection: Connection, order_ids: list[UUID]) -> dict[UUID, list[OrderItem]]:
@@ -315,7 +338,7 @@ async def _orders(connection: Connection, rows: list[Any]) -> list[Order]:
 
 
 def _with_status(row: Any) -> dict[str, Any]:
-    return {**row, "status": Status(row["status"])}
+    return {**row, "status": OrderStatus(row["status"])}
 
 
 def _order(values: dict[str, Any], items: list[OrderItem]) -> Order:

@@ -192,3 +192,18 @@ async def next_due(pool: Any) -> float | None:
         """
     )
     return found
+
+
+async def due(pool: Any) -> int:
+    """How many transfers could be sent now and are not: due, and not with a processor. Counted up to a thousand."""
+    found: int = await pool.fetchval(
+        """
+        SELECT count(*) FROM (
+            SELECT FROM payout_lanes l
+            JOIN transfers t ON t.seller_id = l.seller_id
+            WHERE l.due_at <= now() AND (l.lease_until IS NULL OR l.lease_until < now())
+              AND t.status IN ('pending', 'processing', 'failed') AND coalesce(t.next_retry_at, now()) <= now()
+            LIMIT 1000) due
+        """
+    )
+    return found

@@ -8,7 +8,7 @@ import msgspec
 
 from veza.ids import new_id
 from veza.realtime import ledger as movements
-from veza.realtime.transfer import Attempt, Status
+from veza.realtime.transfer import Attempt, TransferStatus
 from veza.storage import ledger, notifications
 from veza.storage.database import transaction
 from veza.storage.notifications import Notice, NotificationKind
@@ -16,10 +16,11 @@ from veza.storage.payout_queue import Payout, Takeback
 
 
 class Paid(msgspec.Struct, frozen=True):
-    """A transfer arrived. `provider_id` is None where there was nothing to be sent."""
+    """A transfer of `amount_cents` arrived. `provider_id` is None where there was nothing to be sent."""
 
     payout: Payout
     provider_id: str | None
+    amount_cents: int
 
 
 class Unpaid(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class Unpaid(msgspec.Struct, frozen=True):
 
     payout: Payout
     attempt: Attempt
-    status: Status
+    status: TransferStatus
     wait_seconds: float | None
     error: str | None
 
@@ -41,24 +42,27 @@ async def paid(pool: Any, results: Sequence[Paid]) -> int:
     async with transaction(pool) as connection:
         rows = await connection.fetch(
             """
-            SELECT t.id, t.seller_id, t.order_id, t.currency, t.sent_cents, t.noted_cents
-            FROM unnest($1::uuid[], $2::bigint[]) AS p (id, lease)
+            SELECT t.id, t.seller_id, t.order_id, t.currency, t.noted_cents, p.sent_cents, p.provider_id
+            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[]) AS p (id, lease, sent_cents, provider_id)
             JOIN transfers t ON t.id = p.id AND t.lease = p.lease AND t.status = 'processing'
             ORDER BY t.id FOR UPDATE OF t
             """,
             [each.payout.id for each in results],
             [each.payout.lease for each in results],
+            [each.amount_cents for each in results],
+            [each.provider_id for each in results],
         )
-        names = {each.payout.id: each.provider_id for each in results}
         await connection.execute(
             """
-            UPDATE transfers t SET status = 'completed', provider_id = p.provider_id, sent_at = NULL, error = NULL,
-                next_retry_at = NULL, returned_cents = t.returned_cents + t.noted_cents, noted_cents = 0, lease = NULL,
+            UPDATE transfers t SET status = 'completed', provider_id = p.provider_id, sent_cents = p.sent_cents,
+                sent_at = NULL, error = NULL, next_retry_at = NULL, lease = NULL,
+                returned_cents = t.returned_cents + t.noted_cents, noted_cents = 0,
                 completed_at = now(), updated_at = now()
-            FROM unnest($1::uuid[], $2::text[]) AS p (id, provider_id) WHERE t.id = p.id
+            FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS p (id, provider_id, sent_cents) WHERE t.id = p.id
             """,
             [row["id"] for row in rows],
-            [names[row["id"]] for row in rows],
+            [row["provider_id"] for row in rows],
+            [row["sent_cents"] for row in rows],
         )
         await _reverse_noted(connection, rows)
         sent = [row for row in rows if row["sent_cents"]]
@@ -119,7 +123,7 @@ async def unpaid(pool: Any, result: Unpaid) -> bool:
             sure,
             result.error,
         )
-        if row is not None and row["status"] == Status.DEAD:
+        if row is not None and row["status"] == TransferStatus.DEAD:
             notice = _notice(row, NotificationKind.TRANSFER_FAILED, row["amount_cents"])
             await notifications.add_each(connection, [notice])
         return row is not None

@@ -14,7 +14,8 @@ from veza.realtime import ledger as movements
 from veza.realtime import order as rules
 from veza.realtime import refund as planning
 from veza.realtime.money import Share
-from veza.storage import invoices, ledger, notifications, orders, payouts, wakeups
+from veza.storage import audit, invoices, ledger, notifications, orders, payouts, wakeups
+from veza.storage.audit import AuditRow
 from veza.storage.database import Connection, transaction
 from veza.storage.notifications import NotificationKind
 
@@ -65,6 +66,7 @@ async def request(
     details: str | None,
     items: Collection[UUID] | None,
     window: timedelta,
+    by: AuditRow,
 ) -> UUID:
     """Refund items, by their ids or their products', or all that is left; a seller refunds only what they sold.
 
@@ -95,6 +97,7 @@ async def request(
         await _insert(connection, refund_id, order_id, plan, user_id=user_id, reason=reason, details=details)
         await ledger.record(connection, movements.refund_owed(refund_id, order["currency"], plan.shares))
         await payouts.take_back(connection, order_id, plan.shares)
+        await audit.record(connection, by)
         await wakeups.wake(connection, wakeups.REFUNDS)
         return refund_id
 

@@ -64,9 +64,23 @@ async def messages(connection: Connection, ids: Sequence[UUID], viewer: UUID | N
     return {row["id"]: Content(row["sender_id"], row["excerpt"] or "") for row in rows}
 
 
+async def products(connection: Connection, ids: Sequence[UUID], viewer: UUID | None) -> dict[UUID, Content]:
+    """Products that are for sale; their title is the content."""
+    rows = await connection.fetch(
+        """
+        SELECT id, seller_id, title FROM products
+        WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL AND ($2::uuid IS NULL OR status = 'published')
+        """,
+        list(ids),
+        viewer,
+    )
+    return {row["id"]: Content(row["seller_id"], row["title"]) for row in rows}
+
+
 FINDERS: dict[ContentType, Finder] = {
     ContentType.USER: users,
     ContentType.MESSAGE: messages,
+    ContentType.PRODUCT: products,
 }
 
 

@@ -12,7 +12,7 @@ from veza.errors import Conflict
 from veza.ids import new_id
 from veza.realtime import ledger as movements
 from veza.realtime.money import Share
-from veza.realtime.order import Status, Verdict, on_failure, on_success
+from veza.realtime.order import OrderStatus, Verdict, on_failure, on_success
 from veza.storage import invoices, ledger, notifications, orders, payouts, wakeups
 from veza.storage.database import Connection, transaction
 from veza.storage.notifications import NotificationKind
@@ -27,7 +27,7 @@ class Locked(msgspec.Struct, frozen=True):
 
     id: UUID
     buyer_id: UUID
-    status: Status
+    status: OrderStatus
     currency: str
     total_cents: int
     stock_held: bool
@@ -45,7 +45,7 @@ async def lock(connection: Connection, payment_id: str) -> Locked:
     )
     if row is None:
         raise PaymentUnknown(payment_id)
-    return Locked(**{**row, "status": Status(row["status"])})
+    return Locked(**{**row, "status": OrderStatus(row["status"])})
 
 
 async def answered(pool: Any, payment_id: str, *, client_secret: str | None, redirect_url: str | None) -> None:
@@ -95,7 +95,7 @@ async def failed(pool: Any, payment_id: str, error: str | None) -> Verdict:
         order = await lock(connection, payment_id)
         verdict = on_failure(order.status)
         if verdict is Verdict.FAIL:
-            await _end(connection, order.id, Status.FAILED)
+            await _end(connection, order.id, OrderStatus.FAILED)
         await connection.execute(
             """
             UPDATE payments SET status = 'failed', error = $2
@@ -118,11 +118,11 @@ async def expire(pool: Any, most: int) -> int:
             most,
         )
         for row in rows:
-            await _end(connection, row["id"], Status.EXPIRED)
+            await _end(connection, row["id"], OrderStatus.EXPIRED)
         return len(rows)
 
 
-async def _end(connection: Connection, order_id: UUID, status: Status) -> None:
+async def _end(connection: Connection, order_id: UUID, status: OrderStatus) -> None:
     await connection.execute("UPDATE orders SET status = $2, stock_held = false WHERE id = $1", order_id, status.value)
     await orders.give_stock_back(connection, order_id)
 

@@ -20,6 +20,11 @@ _EXPIRED: tuple[tuple[str, str, timedelta], ...] = (
     ("idempotency_keys", "created_at < now() - $1::interval", DAY),
     # An hour after nobody can use them any more.
     ("attachments", "message_id IS NULL AND created_at < now() - $1::interval", timedelta(hours=25)),
+    (
+        "product_files",
+        "created_at < now() - $1::interval AND NOT EXISTS (SELECT FROM products p WHERE p.file_id = product_files.id)",
+        timedelta(hours=25),
+    ),
     ("notifications", "read_at < now() - $1::interval", notifications.KEPT_READ),
     (
         "notifications",

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from veza.errors import Conflict, TransferNotFound
-from veza.realtime.transfer import Status
+from veza.realtime.transfer import TransferStatus
 from veza.storage import audit, payouts
 from veza.storage.audit import AuditRow
 from veza.storage.database import Connection, transaction
@@ -27,7 +27,7 @@ class Transfer(msgspec.Struct, frozen=True):
     sent_cents: int | None
     reversed_cents: int
     currency: str
-    status: Status
+    status: TransferStatus
     retry_count: int
     next_retry_at: datetime | None
     error: str | None
@@ -45,7 +45,7 @@ _COLUMNS = (
 class Filter(msgspec.Struct, frozen=True):
     """Which transfers; made from `since` on and before `until`."""
 
-    status: Status | None = None
+    status: TransferStatus | None = None
     seller_id: UUID | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -107,4 +107,4 @@ async def retry(pool: Any, transfer_id: UUID, by: AuditRow) -> None:
 
 
 def _transfer(row: Any) -> Transfer:
-    return Transfer(**{**row, "status": Status(row["status"])})
+    return Transfer(**{**row, "status": TransferStatus(row["status"])})

@@ -41,6 +41,11 @@ class Wakeups:
                 await event.wait()
         event.clear()
 
+    def wake_all(self) -> None:
+        """There may be something in each of the tables; or whoever waits is to stop."""
+        for event in self._events.values():
+            event.set()
+
     async def run(self) -> None:
         """Listen for ever."""
         while True:
@@ -60,8 +65,7 @@ class Wakeups:
     async def _listen(self, connection: Any) -> None:
         for channel in self._events:
             await connection.add_listener(channel, self._heard)
-        for event in self._events.values():
-            event.set()
+        self.wake_all()
         while True:
             await asyncio.sleep(CHECK_S)
             # A connection that is gone without a word is found out by using it.

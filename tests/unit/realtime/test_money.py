@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veza.realtime.money import Line, Share, fee_back, fee_of, shares
+from veza.errors import InvalidArgument
+from veza.realtime.money import CURRENCIES, Line, Share, currency, fee_back, fee_of, shares
 
 amounts = st.integers(0, 10_000_000)
 rates = st.decimals(0, 1, places=4)
@@ -62,3 +63,25 @@ def test_refunds_give_back_the_whole_fee_however_they_are_cut(amount: int, rate:
 def test_no_more_goes_back_than_came_in(before: int, amount: int) -> None:
     with pytest.raises(ValueError, match="cannot go back"):
         fee_back(Share(UUID(int=1), 100, 10), before, amount)
+
+
+def test_currencies_are_those_that_people_pay_with() -> None:
+    assert {"EUR", "USD", "GBP", "JPY", "CHF", "XOF", "KWD", "XCG"} <= CURRENCIES
+    # Metals, funds, what is for tests or no currency, and what is no more.
+    assert not CURRENCIES & {"XAU", "XDR", "CHE", "USN", "XTS", "XXX", "DEM", "HRK", "BGN", "ANG", "ZWL"}
+    assert all(len(code) == 3 and code.isascii() and code.isupper() for code in CURRENCIES)
+
+
+@pytest.mark.parametrize("code", ["EUR", "eur", "eUr"])
+def test_a_currency_in_any_case(code: str) -> None:
+    assert currency(code) == "EUR"
+
+
+@given(st.text(max_size=4))
+def test_what_is_no_currency_is_refused_by_name(code: str) -> None:
+    if code.upper() in CURRENCIES:
+        assert currency(code) in CURRENCIES
+        return
+    with pytest.raises(InvalidArgument) as refused:
+        currency(code)
+    assert [field for field, _ in refused.value.details] == ["currency"]

@@ -79,7 +79,7 @@ class TransferMachine(RuleBasedStateMachine):
     @invariant()
     def what_may_have_been_paid_is_not_given_up(self) -> None:
         if self.provider.paid and not self.done:
-            assert t.status_after(self.attempt) is t.Status.FAILED
+            assert t.status_after(self.attempt) is t.TransferStatus.FAILED
 
 
 TestTransferMachine = TransferMachine.TestCase
@@ -103,9 +103,9 @@ def test_a_key_lives_from_when_it_was_first_sent() -> None:
 def test_it_is_dead_after_eight_refusals() -> None:
     attempt = t.Attempt()
     for _ in range(t.MOST_TRIES):
-        assert t.status_after(attempt) is t.Status.FAILED
+        assert t.status_after(attempt) is t.TransferStatus.FAILED
         attempt = t.after(t.sending(attempt, 0.0), t.Answer.REFUSED)
-    assert t.status_after(attempt) is t.Status.DEAD
+    assert t.status_after(attempt) is t.TransferStatus.DEAD
 
 
 @given(st.integers(1, 2000), st.floats(0, 1))
@@ -124,5 +124,5 @@ def test_a_debt_is_taken_first(amount: int, debt: int, sent: int) -> None:
 
 
 def test_each_status_but_the_last_leads_on() -> None:
-    assert set(t.FOLLOWS) == set(t.Status)
-    assert [status for status, following in t.FOLLOWS.items() if not following] == [t.Status.REVERSED]
+    assert set(t.FOLLOWS) == set(t.TransferStatus)
+    assert [status for status, following in t.FOLLOWS.items() if not following] == [t.TransferStatus.REVERSED]

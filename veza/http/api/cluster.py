@@ -56,6 +56,15 @@ class LimiterState(ActorState, frozen=True, kw_only=True):
     windows: int = 0
 
 
+class ProcessorState(ActorState, frozen=True, kw_only=True):
+    """`transfers` is what it has sent or tried to; `provider` is false while it leaves one alone that does not
+    answer.
+    """
+
+    transfers: int = 0
+    provider: bool = True
+
+
 class ClusterState(msgspec.Struct, frozen=True):
     """`partitions` counts those whose owner is known to the gateways; 256 when all is well."""
 
@@ -65,6 +74,7 @@ class ClusterState(msgspec.Struct, frozen=True):
     gateways: list[GatewayState]
     limiters: list[LimiterState]
     runners: list[ActorState]
+    processors: list[ProcessorState]
 
 
 @resource.get("/admin/cluster", auth=Auth.ADMIN, errors=(Unavailable,))

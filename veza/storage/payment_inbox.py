@@ -1,0 +1,49 @@
+"""What an event of a payment provider does here. Twice, late or out of order, it does what it would have done."""
+
+from typing import Any
+
+from veza.realtime.order import Verdict
+from veza.realtime.payment_events import PaymentEvent
+from veza.storage import disputes, refunds, sales
+from veza.storage.disputes import PaymentNotBooked
+from veza.storage.sales import PaymentUnknown
+
+
+class NotYet(Exception):
+    """What the event is about is not known here yet: it waits."""
+
+
+async def apply(pool: Any, event: PaymentEvent) -> str:
+    """Do what an event says; returns what that was, in a word, `ignore` for nothing. Raises NotYet."""
+    try:
+        match event.name:
+            case "payment.succeeded":
+                return await sales.succeeded(pool, event.payment_id, event.amount_cents, event.currency)
+            case "payment.failed" | "payment.cancelled" | "payment.expired":
+                return await sales.failed(pool, event.payment_id, None)
+            case "refund.succeeded" | "refund.failed":
+                return await _refund(pool, event)
+            case "dispute.opened":
+                new = await disputes.opened(pool, event.payment_id, _reference(event), event.amount_cents)
+                return "disputed" if new else Verdict.IGNORE
+            case "dispute.won" | "dispute.lost" | "dispute.accepted" | "dispute.expired":
+                won = event.name == "dispute.won"
+                new = await disputes.closed(pool, event.payment_id, _reference(event), won=won)
+                return ("dispute won" if won else "dispute lost") if new else Verdict.IGNORE
+    except (PaymentUnknown, PaymentNotBooked) as error:
+        raise NotYet(type(error).__name__) from error
+    return Verdict.IGNORE
+
+
+def _reference(event: PaymentEvent) -> str:
+    return event.dispute_id or f"of {event.payment_id}"
+
+
+async def _refund(pool: Any, event: PaymentEvent) -> str:
+    refund_id = await refunds.find(pool, event.payment_id, event.refund_id, event.amount_cents)
+    if refund_id is None:
+        raise NotYet("RefundUnknown")
+    if event.name == "refund.succeeded":
+        return "refunded" if await refunds.succeeded(pool, refund_id) else Verdict.IGNORE
+    failed = await refunds.failed(pool, refund_id, "The provider could not give the money back.")
+    return "refund failed" if failed else Verdict.IGNORE
