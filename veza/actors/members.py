@@ -27,13 +27,14 @@ R = TypeVar("R", bound=ActorRef)
 
 class Member(Generic[R]):
     """An actor under watch. `alive` is False while it does not answer; `report` is what its last ping said; `leaving`
-    is True once it is to end.
+    is True once it is to end; `lost` says why it is watched no more.
     """
 
     def __init__(self, ref: R, report: dict[str, Any]) -> None:
         self.ref = ref
         self.alive = True
         self.leaving = False
+        self.lost: str | None = None
         self.report = report
         self.silent_since: float | None = None
         self.unreachable_since: float | None = None
@@ -164,6 +165,7 @@ class Members(Generic[R]):
         if member not in self:
             return
         del self._members[member.ref.name]
+        member.lost = reason
         self._count()
         if member.leaving:
             log.info("actor left", extra={"actor": member.ref.name})

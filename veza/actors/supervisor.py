@@ -30,8 +30,8 @@ from veza.config import Settings
 from veza.errors import Conflict, InvalidArgument, Unavailable
 from veza.logs import log_file, rotate, setup_logging
 from veza.realtime.routing import PartitionMap
-from veza.storage import audit
-from veza.storage.database import UNREACHABLE, open_pool
+from veza.storage import audit, payout_queue
+from veza.storage.database import UNREACHABLE, open_connection, open_pool
 from veza.storage.sweeps import sweep
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Supervisor:
         self._gateways: Members[GatewayRef] = self._watch(gateway, self._gateway_turned, self._gateway_lost)
         self._limiters: Members[LimiterRef] = self._watch(LIMITER, self._limiter_turned, self._limiter_lost)
         self._runners: Members[RunnerRef] = self._watch(RUNNER, self._runner_turned, self._runner_lost)
-        self._processors: Members[ProcessorRef] = self._watch(PROCESSOR, lambda: None, lambda _: self._short.set())
+        self._processors: Members[ProcessorRef] = self._watch(PROCESSOR, lambda: None, self._processor_lost)
         self._limiter_map = LimiterMap(self._limiters, self._gateways, self._tasks)
         self._runner_map = RunnerMap(self._runners, self._gateways, self._tasks)
         self._nodes = Nodes(self._short.set)
@@ -275,6 +275,25 @@ class Supervisor:
     def _runner_lost(self, _: Member[RunnerRef]) -> None:
         self._runner_map.changed()
         self._short.set()
+
+    def _processor_lost(self, processor: Member[ProcessorRef]) -> None:
+        self._short.set()
+        # One that may live still has its leases, until they end.
+        if processor.lost == "died":
+            self._tasks.start(self._end_leases(processor.ref.name), f"leases of {processor.ref.name}")
+
+    async def _end_leases(self, processor: str) -> None:
+        try:
+            connection = await open_connection(self._settings.database_url, name="leases")
+        except Unavailable as error:
+            log.warning("leases not ended", extra={"actor": processor, "reason": error.message})
+            return
+        try:
+            await payout_queue.end(connection, processor)
+        except FAILURES as error:
+            log.warning("leases not ended", extra={"actor": processor, "reason": type(error).__name__})
+        finally:
+            connection.terminate()
 
     def _limiter_turned(self) -> None:
         self._limiter_map.changed()

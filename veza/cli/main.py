@@ -15,6 +15,7 @@ COMMANDS = {
     "createadmin": ("admin", "Make an administrator."),
     "maintenance": ("switches", "Close the platform for all but administrators, or open it."),
     "flags": ("switches", "List feature flags; turn one on or off."),
+    "ledger": ("ledger", "Prove that every cent is accounted for; show balances."),
     "chat": ("chat", "Chat in the terminal."),
     "status": ("status", "What runs, where, how well."),
     "cluster": ("cluster", "Nodes of a Ray cluster: start, scale, drain."),

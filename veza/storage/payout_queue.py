@@ -12,7 +12,8 @@ from uuid import UUID
 import msgspec
 
 from veza.realtime.transfer import Attempt, Step, payable, step
-from veza.storage.database import sql, transaction
+from veza.storage import wakeups
+from veza.storage.database import Connection, sql, transaction
 
 LEASE = timedelta(seconds=60)
 
@@ -181,6 +182,14 @@ async def release(pool: Any, leases: dict[UUID, int]) -> None:
             list(leases.values()),
         )
         await connection.execute(sql("release_lanes"), [row["seller_id"] for row in rows])
+
+
+async def end(connection: Connection, processor: str) -> None:
+    """End the leases of a processor that is dead: whoever is next goes on where it was."""
+    await connection.execute(
+        "UPDATE payout_lanes SET lease_until = now(), due_at = least(due_at, now()) WHERE leased_by = $1", processor
+    )
+    await wakeups.wake(connection, wakeups.TRANSFERS)
 
 
 async def next_due(pool: Any) -> float | None:

@@ -150,6 +150,7 @@ PAYOUTS = [
         lease bigint NOT NULL DEFAULT 0
     ) WITH (fillfactor = 50)""",
     "CREATE INDEX payout_lanes_due ON payout_lanes (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX payout_lanes_leased ON payout_lanes (leased_by) WHERE leased_by IS NOT NULL",
     # A seller's share of an order on its way. `cause_id` is the order, or the refund or dispute that came to nothing
     # and is made good. Of `amount_cents`, `returned_cents` is not to be sent any more, and `noted_cents` neither but
     # may have been: it is under way. `sent_cents` is fixed with `sent_at`, for as long as nothing was heard of it.
