@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
+from veza.storage.database import Connection
 from veza.storage.ledger_check.findings import Report
 from veza.storage.payments import Payment, Payments, PaymentStatus, Refund, Sent
 from veza.storage.refunds import refund_id_of
@@ -20,7 +21,7 @@ BALANCE = "the provider's balance is the ledger's"
 T = TypeVar("T")
 
 
-async def check_provider(pool: Any, payments: Payments, report: Report, *, balance: bool) -> None:
+async def check_provider(pool: Connection, payments: Payments, report: Report, *, balance: bool) -> None:
     """Compare everything. `balance` is for a provider where nothing but our own sales lies, and no fees are taken.
 
     Raises ProviderError when it cannot be asked.
@@ -40,7 +41,7 @@ async def _all(found: AsyncIterator[T]) -> list[T]:
     return [each async for each in found]
 
 
-async def _payments(pool: Any, payments: Payments, report: Report, listed: list[Payment]) -> None:
+async def _payments(pool: Connection, payments: Payments, report: Report, listed: list[Payment]) -> None:
     report.checked(PAYMENTS)
     rows = await pool.fetch(
         """
@@ -74,7 +75,7 @@ async def _payments(pool: Any, payments: Payments, report: Report, listed: list[
                 report.add(PAYMENTS, name, "here it is paid, and they have no such money")
 
 
-async def _refunds(pool: Any, payments: Payments, report: Report, listed: list[Refund]) -> None:
+async def _refunds(pool: Connection, payments: Payments, report: Report, listed: list[Refund]) -> None:
     report.checked(REFUNDS)
     rows = await pool.fetch("SELECT id, status, amount_cents FROM refunds")
     ours = {refund_id_of(row["id"]): row for row in rows}
@@ -100,7 +101,7 @@ async def _refunds(pool: Any, payments: Payments, report: Report, listed: list[R
                 report.add(REFUNDS, name, "here it is refunded, and they gave nothing back")
 
 
-async def _transfers(pool: Any, payments: Payments, report: Report, listed: list[Sent]) -> None:
+async def _transfers(pool: Connection, payments: Payments, report: Report, listed: list[Sent]) -> None:
     report.checked(TRANSFERS)
     rows = await pool.fetch(
         """
@@ -148,7 +149,7 @@ def _compare(report: Report, sent: Sent, row: Any) -> None:
         report.add(TRANSFERS, sent.group, f"they took {sent.reversed_cents} back, here it is {row['reversed_cents']}")
 
 
-async def _balance(pool: Any, report: Report, held: dict[str, int]) -> None:
+async def _balance(pool: Connection, report: Report, held: dict[str, int]) -> None:
     """Only when nothing is under way: else the two are of different moments."""
     under_way = await pool.fetchval(
         """
