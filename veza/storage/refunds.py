@@ -1,7 +1,7 @@
 """Refunds: decided under the order's lock, then asked of the provider, then booked as what it said."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from veza.storage import audit, invoices, ledger, notifications, orders, payouts
 from veza.storage.audit import AuditRow
 from veza.storage.database import Connection, transaction
 from veza.storage.notifications import NotificationKind
+from veza.storage.orders import OrderItem
 
 
 class Refund(msgspec.Struct, frozen=True):
@@ -87,9 +88,7 @@ async def request(
         if seller_id is None and datetime.now(UTC) - order["paid_at"] > window:
             raise Conflict(f"An order can be refunded for {window.days} days; ask its seller.")
         lines = (await orders.items_of(connection, [order_id]))[order_id]
-        wanted = None if items is None else {line.id for line in lines if {line.id, line.product_id} & set(items)}
-        if items is not None and len(wanted or ()) < len(set(items)):
-            wanted = set(items)  # names what is not there, and is refused for it
+        wanted = None if items is None else _named(lines, set(items))
         plan = planning.plan(
             [line.line for line in lines], shares, await before(connection, order_id), wanted, seller_id
         )
@@ -100,6 +99,12 @@ async def request(
         await audit.record(connection, by)
         await wakeups.wake(connection, wakeups.REFUNDS)
         return refund_id
+
+
+def _named(lines: Iterable[OrderItem], names: set[UUID]) -> set[UUID]:
+    """The items that are meant; with what is not there, which is refused."""
+    ids = {line.id for line in lines if names & {line.id, line.product_id}}
+    return ids | names - {name for line in lines for name in (line.id, line.product_id)}
 
 
 async def before(connection: Connection, order_id: UUID) -> planning.Before:
@@ -170,7 +175,7 @@ async def _insert(
 
 
 async def page(connection: Connection, order_id: UUID, user_id: UUID) -> list[Refund]:
-    """The refunds of an order, oldest first, for its buyer, and for a seller those with items of theirs.
+    """The refunds of an order, oldest first, for its buyer, and for a seller what is theirs of those.
 
     Raises OrderNotFound.
     """
@@ -186,12 +191,14 @@ async def page(connection: Connection, order_id: UUID, user_id: UUID) -> list[Re
         raise OrderNotFound
     rows = await connection.fetch(
         """
-        SELECT r.id, r.order_id, r.status, r.amount_cents, o.currency, r.reason, r.details, r.created_at, r.done_at,
-               ARRAY(SELECT i.item_id FROM refund_items i WHERE i.refund_id = r.id ORDER BY i.item_id) AS items,
+        SELECT r.id, r.order_id, r.status, CASE WHEN $3 THEN r.amount_cents ELSE s.amount_cents END AS amount_cents,
+               o.currency, r.reason, r.details, r.created_at, r.done_at,
+               ARRAY(SELECT i.item_id FROM refund_items i JOIN order_items t ON t.id = i.item_id
+                     WHERE i.refund_id = r.id AND ($3 OR t.seller_id = $2) ORDER BY i.item_id) AS items,
                EXISTS (SELECT FROM invoices v WHERE v.refund_id = r.id) AS credit_note
         FROM refunds r JOIN orders o ON o.id = r.order_id
-        WHERE r.order_id = $1 AND ($3 OR EXISTS (
-            SELECT FROM refund_shares s WHERE s.refund_id = r.id AND s.seller_id = $2))
+        LEFT JOIN refund_shares s ON s.refund_id = r.id AND s.seller_id = $2
+        WHERE r.order_id = $1 AND ($3 OR s.seller_id IS NOT NULL)
         ORDER BY r.created_at, r.id
         """,
         order_id,
@@ -346,12 +353,13 @@ async def settle_status(connection: Connection, order_id: UUID) -> None:
 
 
 async def _tell(connection: Connection, refund_id: UUID, refund: _Pending, status: str) -> None:
-    told = {
-        "order_id": refund.order_id,
-        "refund_id": refund_id,
-        "status": status,
-        "amount_cents": refund.amount_cents,
-        "currency": refund.currency,
-    }
-    people = [refund.buyer_id, *(share.seller_id for share in refund.shares)]
-    await notifications.add(connection, people, NotificationKind.REFUND, told)
+    parts = {refund.buyer_id: refund.amount_cents, **{share.seller_id: share.amount_cents for share in refund.shares}}
+    for person, cents in parts.items():
+        told = {
+            "order_id": refund.order_id,
+            "refund_id": refund_id,
+            "status": status,
+            "amount_cents": cents,
+            "currency": refund.currency,
+        }
+        await notifications.add(connection, [person], NotificationKind.REFUND, told)

@@ -201,6 +201,21 @@ class Market:
 
         await until(still, seconds)
 
+    async def ask_for_payments(self) -> None:
+        """Reconciliation asks for everything of which nothing was heard, as if two minutes had passed."""
+        await self.pool.execute(
+            "UPDATE payments SET asked_at = now() - interval '1 hour', created_at = created_at - interval '10 minutes' "
+            "WHERE status IN ('creating', 'processing')"
+        )
+
+    async def books(self) -> Report:
+        """What the check of our own books finds, but what waits for a person."""
+        report = Report()
+        async with self.pool.acquire() as connection:
+            await check_books(connection, report)
+        report.findings = [each for each in report.findings if each.check != "nothing waits for a person"]
+        return report
+
     async def report(self, *, balance: bool = True) -> Report:
         """What the check of the ledger finds."""
         report = Report()

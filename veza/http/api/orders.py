@@ -36,7 +36,7 @@ class NewOrder(msgspec.Struct, frozen=True):
     """What to buy, in one currency, and how it will be paid."""
 
     items: Annotated[list[CartItem], Meta(min_length=1, max_length=orders.MOST_ITEMS)]
-    payment_method: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,49}$", examples=["card"])]
+    payment_method: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,49}(?!\n)$", examples=["card"])]
 
 
 class OrderQuery(msgspec.Struct, frozen=True):
