@@ -57,16 +57,22 @@ class PaymentJobs:
         # From the start on, for Prometheus sees no increase in a series that begins at 1.
         for reason in ALERTS:
             metrics.PAYMENT_ALERTS.labels(reason)
-        tasks.start(self._worked_off(WEBHOOKS, self._webhooks), "webhooks")
-        tasks.start(self._worked_off(REFUNDS, self._refunds), "refunds")
+        tasks.start(self._worked_off(WEBHOOKS, self._webhooks, webhooks.take_over), "webhooks")
+        tasks.start(self._worked_off(REFUNDS, self._refunds, refunds.take_over), "refunds")
         tasks.start(self._every("expire_orders", EXPIRE_EVERY_S, self._expire), "expire orders")
         tasks.start(self._every("reconcile_payments", RECONCILE_EVERY_S, self._reconcile), "reconcile payments")
         tasks.start(self._every("check_seller_accounts", ACCOUNTS_EVERY_S, self._check_accounts), "seller accounts")
 
-    async def _worked_off(self, channel: str, batch: Callable[[], Awaitable[int]]) -> None:
-        """A queue, whenever there may be something in it."""
+    async def _worked_off(
+        self, channel: str, batch: Callable[[], Awaitable[int]], take_over: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        """A queue, whenever there may be something in it; at first what a JobRunner before this one had begun."""
+        taken_over = False
         while True:
             try:
+                if not taken_over:
+                    await take_over(self._pool)
+                    taken_over = True
                 if not await batch():
                     await self._wakeups.wait(channel, LOOK_S)
             except FAILURES as error:

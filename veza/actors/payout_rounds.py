@@ -32,7 +32,7 @@ from veza.storage.payout_results import Paid, Unpaid
 
 log = logging.getLogger(__name__)
 
-LANES = 256
+LANES = 64
 A_LANE = 16
 # Requests to the provider at once.
 AT_ONCE = 16
@@ -161,7 +161,7 @@ class Payouts:
         if found is not None:
             metrics.TRANSFERS.labels("found").inc()
             return Paid(payout, found.provider_id, found.amount_cents)
-        if payout.attempt.sent_at is None:
+        if not payout.forgotten:
             return None
         metrics.TRANSFERS.labels("not_found").inc()
         return Unpaid(
@@ -209,7 +209,7 @@ class Payouts:
             for reversal in made:
                 if reversal.metadata.get("reversal_id") == str(takeback.id):
                     return reversal.reversal_id
-            number += takeback.attempt.sent_at is not None
+            number += takeback.forgotten
         reversal = await self._timed(
             "reverse",
             self._provider.reverse(
@@ -267,7 +267,7 @@ def _answer(error: ProviderError) -> Answer:
         case ProviderRefused():
             return Answer.REFUSED
         case OutcomeUnknown():
-            return Answer.UNKNOWN
+            return Answer.ANSWERED if error.answered else Answer.UNKNOWN
     return Answer.UNSENT
 
 

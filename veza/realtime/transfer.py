@@ -1,7 +1,8 @@
 """One seller's share of one order on its way to the seller: paid once, whatever is lost on the way.
 
 Only a definite refusal, or a look-up that found nothing, allows a new key. An answer that never came means *unknown*:
-the same key is sent again while the provider still remembers it, and after that the provider is asked first.
+the same key is sent again while the provider still remembers it, and after that the provider is asked first. It is
+asked before the next try, too, where it has ended one with an error of its own: it would only repeat that for a day.
 """
 
 from enum import StrEnum
@@ -48,24 +49,28 @@ class Attempt(msgspec.Struct, frozen=True):
     """How a transfer stands with the provider.
 
     `number` is the n of its key. `sent_at` is when that key was first sent, in seconds, while nothing was heard of it,
-    so that it may have paid; else None. `retry_count` counts what failed.
+    so that it may have paid; else None. `retry_count` counts what failed. `answered`: with an error that decides
+    nothing and that the provider repeats, so that nothing is under way any more.
     """
 
     number: int = 1
     sent_at: float | None = None
     retry_count: int = 0
+    answered: bool = False
 
 
 class Answer(StrEnum):
     """What came back of a request.
 
     `refused` is the provider's last word on a key: it has paid nothing under it and never will. `unsent` did not reach
-    the provider, or was turned away unread, as when it is busy. `unknown` may or may not have paid.
+    the provider, or was turned away unread, as when it is busy. `unknown` may or may not have paid, and so may
+    `answered`, which is an error that the provider repeats for the same key.
     """
 
     PAID = "paid"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    ANSWERED = "answered"
     UNSENT = "unsent"
 
 
@@ -81,6 +86,8 @@ def key(transfer_id: UUID, number: int) -> str:
 
 def step(attempt: Attempt, now: float) -> Step:
     """What to do next: send with the attempt's key, or ask the provider whether the transfer exists."""
+    if attempt.answered:
+        return Step.ASK
     return Step.SEND if attempt.sent_at is None or now - attempt.sent_at < KEY_SECONDS else Step.ASK
 
 
@@ -93,9 +100,11 @@ def after(attempt: Attempt, answer: Answer) -> Attempt:
     """How the transfer stands after an answer to what was sent."""
     match answer:
         case Answer.PAID:
-            return msgspec.structs.replace(attempt, sent_at=None)
+            return msgspec.structs.replace(attempt, sent_at=None, answered=False)
         case Answer.REFUSED:
             return Attempt(attempt.number + 1, retry_count=attempt.retry_count + 1)
+        case Answer.ANSWERED:
+            return msgspec.structs.replace(attempt, retry_count=attempt.retry_count + 1, answered=True)
         case Answer.UNKNOWN | Answer.UNSENT:
             # An earlier request with this key may still have paid, so nothing was heard of the key.
             return msgspec.structs.replace(attempt, retry_count=attempt.retry_count + 1)

@@ -17,16 +17,24 @@ class PaymentNotBooked(Exception):
     """The payment is not booked yet: what happened to it later waits."""
 
 
-async def opened(pool: Any, payment_id: str, reference: str, amount_cents: int | None) -> bool:
+class NotAsCharged(Exception):
+    """More is disputed than was charged, nothing, or another currency: a person has to look at it."""
+
+
+async def opened(
+    pool: Any, payment_id: str, reference: str, amount_cents: int | None, currency: str | None = None
+) -> bool:
     """A bank took money of a payment: booked, and taken from the sellers' transfers. False when that was known.
 
-    Raises PaymentUnknown and PaymentNotBooked.
+    Raises PaymentUnknown, PaymentNotBooked and NotAsCharged.
     """
     async with transaction(pool) as connection:
         order = await sales.lock(connection, payment_id)
         if order.status not in BOUGHT:
             raise PaymentNotBooked(payment_id)
         amount = order.total_cents if amount_cents is None else amount_cents
+        if not 0 < amount <= order.total_cents or currency not in {None, order.currency}:
+            raise NotAsCharged(payment_id)
         dispute_id = await connection.fetchval(
             """
             INSERT INTO disputes (id, order_id, reference, status, amount_cents) VALUES ($1, $2, $3, 'opened', $4)

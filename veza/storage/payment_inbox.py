@@ -5,7 +5,7 @@ from typing import Any
 from veza.realtime.order import Verdict
 from veza.realtime.payment_events import PaymentEvent
 from veza.storage import disputes, refunds, sales
-from veza.storage.disputes import PaymentNotBooked
+from veza.storage.disputes import NotAsCharged, PaymentNotBooked
 from veza.storage.sales import PaymentUnknown
 
 
@@ -23,20 +23,25 @@ async def apply(pool: Any, event: PaymentEvent) -> str:
                 return await sales.failed(pool, event.payment_id, None)
             case "refund.succeeded" | "refund.failed":
                 return await _refund(pool, event)
-            case "dispute.opened":
-                new = await disputes.opened(pool, event.payment_id, _reference(event), event.amount_cents)
-                return "disputed" if new else Verdict.IGNORE
-            case "dispute.won" | "dispute.lost" | "dispute.accepted" | "dispute.expired":
-                won = event.name == "dispute.won"
-                new = await disputes.closed(pool, event.payment_id, _reference(event), won=won)
-                return ("dispute won" if won else "dispute lost") if new else Verdict.IGNORE
+            case "dispute.opened" | "dispute.won" | "dispute.lost" | "dispute.accepted" | "dispute.expired":
+                return await _dispute(pool, event)
     except (PaymentUnknown, PaymentNotBooked) as error:
         raise NotYet(type(error).__name__) from error
     return Verdict.IGNORE
 
 
-def _reference(event: PaymentEvent) -> str:
-    return event.dispute_id or f"of {event.payment_id}"
+async def _dispute(pool: Any, event: PaymentEvent) -> str:
+    reference = event.dispute_id or f"of {event.payment_id}"
+    if event.name == "dispute.opened":
+        try:
+            new = await disputes.opened(pool, event.payment_id, reference, event.amount_cents, event.currency)
+        except NotAsCharged:
+            return Verdict.ALERT
+        return "disputed" if new else Verdict.IGNORE
+    won = event.name == "dispute.won"
+    if not await disputes.closed(pool, event.payment_id, reference, won=won):
+        return Verdict.IGNORE
+    return "dispute won" if won else "dispute lost"
 
 
 async def _refund(pool: Any, event: PaymentEvent) -> str:

@@ -20,7 +20,8 @@ LEASE = timedelta(seconds=60)
 
 class Due(msgspec.Struct, frozen=True):
     """Something leased, to be done at the provider. `attempt` is how it stood before the claim, which has written
-    down that it is sent. With `ask` the provider is asked first whether it was done before.
+    down that it is sent. With `ask` the provider is asked first whether it was done before; where it was not, and the
+    provider may have `forgotten` the key, it is done under a new one.
     """
 
     id: UUID
@@ -30,6 +31,7 @@ class Due(msgspec.Struct, frozen=True):
     currency: str
     attempt: Attempt
     ask: bool
+    forgotten: bool
 
 
 class Payout(Due, frozen=True):
@@ -97,7 +99,7 @@ async def _payouts(connection: Any, leases: dict[UUID, int], a_lane: int) -> lis
 
 
 def _payout(row: Any, lease: int, cents: int) -> Payout:
-    attempt = Attempt(row["number"], row["sent_at"], row["retry_count"])
+    attempt = Attempt(row["number"], row["sent_at"], row["retry_count"], row["answered"])
     return Payout(
         id=row["id"],
         seller_id=row["seller_id"],
@@ -105,7 +107,8 @@ def _payout(row: Any, lease: int, cents: int) -> Payout:
         amount_cents=cents,
         currency=row["currency"],
         attempt=attempt,
-        ask=_ask(attempt, row["now"]),
+        ask=_ask(attempt),
+        forgotten=step(attempt, row["now"]) is Step.ASK,
         order_id=row["order_id"],
         account_id=row["account_id"],
     )
@@ -123,7 +126,8 @@ async def _takebacks(connection: Any, leases: dict[UUID, int], most: int) -> lis
         UPDATE reversals r SET sent_at = coalesce(r.sent_at, now())
         FROM due JOIN reversals o ON o.id = due.id JOIN transfers t ON t.id = o.transfer_id
         WHERE r.id = due.id
-        RETURNING r.id, r.seller_id, r.transfer_id, r.amount_cents, r.number, r.retry_count, t.provider_id, t.currency,
+        RETURNING r.id, r.seller_id, r.transfer_id, r.amount_cents, r.number, r.retry_count, r.answered,
+                  t.provider_id, t.currency,
                   extract(epoch FROM due.sent_at)::float8 AS sent_at, extract(epoch FROM now())::float8 AS now
         """,
         list(leases),
@@ -133,7 +137,7 @@ async def _takebacks(connection: Any, leases: dict[UUID, int], most: int) -> lis
 
 
 def _takeback(row: Any, lease: int) -> Takeback:
-    attempt = Attempt(row["number"], row["sent_at"], row["retry_count"])
+    attempt = Attempt(row["number"], row["sent_at"], row["retry_count"], row["answered"])
     return Takeback(
         id=row["id"],
         seller_id=row["seller_id"],
@@ -141,15 +145,18 @@ def _takeback(row: Any, lease: int) -> Takeback:
         amount_cents=row["amount_cents"],
         currency=row["currency"],
         attempt=attempt,
-        ask=_ask(attempt, row["now"]),
+        ask=_ask(attempt),
+        forgotten=step(attempt, row["now"]) is Step.ASK,
         transfer_id=row["transfer_id"],
         provider_id=row["provider_id"],
     )
 
 
-def _ask(attempt: Attempt, now: float) -> bool:
-    """Before anything is sent a second time under another key, the provider is asked."""
-    return step(attempt, now) is Step.ASK or (attempt.number > 1 and attempt.sent_at is None)
+def _ask(attempt: Attempt) -> bool:
+    """Before anything is sent a second time the provider is asked: it repeats a failure under the same key, though the
+    money may have gone out.
+    """
+    return attempt.sent_at is not None or attempt.number > 1
 
 
 async def renew(pool: Any, leases: dict[UUID, int]) -> set[UUID]:

@@ -55,7 +55,7 @@ async def paid(pool: Any, results: Sequence[Paid]) -> int:
         await connection.execute(
             """
             UPDATE transfers t SET status = 'completed', provider_id = p.provider_id, sent_cents = p.sent_cents,
-                sent_at = NULL, error = NULL, next_retry_at = NULL, lease = NULL,
+                sent_at = NULL, answered = false, error = NULL, next_retry_at = NULL, lease = NULL,
                 returned_cents = t.returned_cents + t.noted_cents, noted_cents = 0,
                 completed_at = now(), updated_at = now()
             FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS p (id, provider_id, sent_cents) WHERE t.id = p.id
@@ -104,7 +104,7 @@ async def unpaid(pool: Any, result: Unpaid) -> bool:
             """
             UPDATE transfers SET
                 status = CASE WHEN $8 AND returned_cents + noted_cents = amount_cents THEN 'reversed' ELSE $3 END,
-                number = $4, sent_at = to_timestamp($5::float8), retry_count = $6,
+                number = $4, sent_at = to_timestamp($5::float8), retry_count = $6, answered = $10,
                 next_retry_at = now() + $7::interval, error = $9, lease = NULL, updated_at = now(),
                 returned_cents = returned_cents + CASE WHEN $8 THEN noted_cents ELSE 0 END,
                 noted_cents = CASE WHEN $8 THEN 0 ELSE noted_cents END,
@@ -122,6 +122,7 @@ async def unpaid(pool: Any, result: Unpaid) -> bool:
             None if result.wait_seconds is None else timedelta(seconds=result.wait_seconds),
             sure,
             result.error,
+            result.attempt.answered,
         )
         if row is not None and row["status"] == TransferStatus.DEAD:
             notice = _notice(row, NotificationKind.TRANSFER_FAILED, row["amount_cents"])
@@ -189,7 +190,7 @@ async def postponed(pool: Any, takeback: Takeback, attempt: Attempt, wait_second
         await connection.execute(
             """
             UPDATE reversals SET number = $2, sent_at = to_timestamp($3::float8), retry_count = $4,
-                next_retry_at = now() + $5::interval, error = $6 WHERE id = $1
+                next_retry_at = now() + $5::interval, error = $6, answered = $7 WHERE id = $1
             """,
             takeback.id,
             attempt.number,
@@ -197,5 +198,6 @@ async def postponed(pool: Any, takeback: Takeback, attempt: Attempt, wait_second
             attempt.retry_count,
             timedelta(seconds=wait_seconds),
             error,
+            attempt.answered,
         )
         return True

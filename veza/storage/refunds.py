@@ -228,6 +228,13 @@ async def claim(pool: Any, most: int, lease: timedelta) -> list[DueRefund]:
     return [DueRefund(**row) for row in rows]
 
 
+async def take_over(pool: Any) -> None:
+    """What somebody has begun to ask for who is no more is due. Asked for twice, it is done once."""
+    await pool.execute(
+        "UPDATE refunds SET next_at = now() WHERE status = 'pending' AND retry_count = 0 AND next_at > now()"
+    )
+
+
 async def postpone(pool: Any, refund_id: UUID, wait_seconds: float, error: str | None) -> None:
     """Ask again later."""
     await pool.execute(

@@ -149,19 +149,19 @@ async def _received(connection: Connection, order: Locked) -> None:
         order.id,
         order.total_cents,
     )
-    await ledger.record(connection, movements.payment(order.id, order.currency, order.total_cents))
 
 
 async def _sell(connection: Connection, order: Locked) -> None:
     shares = await orders.shares_of(connection, order.id)
-    await ledger.record(connection, movements.sale(order.id, order.currency, shares))
-    await connection.execute(
-        "UPDATE orders SET status = 'paid', paid_at = now(), stock_held = true WHERE id = $1", order.id
-    )
-    await connection.execute("UPDATE order_shares SET sold_at = now() WHERE order_id = $1", order.id)
+    await ledger.record(connection, _payment(order), movements.sale(order.id, order.currency, shares))
+    # The products last, whose locks come after that of the order.
     await connection.execute(
         """
-        WITH sold AS MATERIALIZED (
+        WITH paid AS (
+            UPDATE orders SET status = 'paid', paid_at = now(), stock_held = true WHERE id = $1
+        ), shared AS (
+            UPDATE order_shares SET sold_at = now() WHERE order_id = $1
+        ), sold AS MATERIALIZED (
             SELECT p.id, i.quantity FROM order_items i JOIN products p ON p.id = i.product_id
             WHERE i.order_id = $1 ORDER BY p.id FOR NO KEY UPDATE OF p
         )
@@ -173,6 +173,10 @@ async def _sell(connection: Connection, order: Locked) -> None:
     await _tell(connection, order, shares)
     # Last, for it holds the year's counter until the commit.
     await invoices.issue(connection, order.id)
+
+
+def _payment(order: Locked) -> movements.Movement:
+    return movements.payment(order.id, order.currency, order.total_cents)
 
 
 async def _tell(connection: Connection, order: Locked, shares: tuple[Share, ...]) -> None:
@@ -190,6 +194,7 @@ async def _tell(connection: Connection, order: Locked, shares: tuple[Share, ...]
 
 async def _give_back(connection: Connection, order: Locked) -> None:
     """A payment that comes too late for the last piece: all of it goes back."""
+    await ledger.record(connection, _payment(order))
     await connection.execute(
         """
         INSERT INTO refunds (id, order_id, kind, amount_cents, reason)

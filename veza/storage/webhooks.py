@@ -89,6 +89,11 @@ async def claim(pool: Any, most: int, lease: timedelta) -> list[DueWebhook]:
     return sorted((DueWebhook(**row) for row in rows), key=lambda each: each.id)
 
 
+async def take_over(pool: Any) -> None:
+    """What somebody has begun to work off who is no more is due. Two at once would do no harm."""
+    await pool.execute("UPDATE webhooks SET next_at = now() WHERE status = 'received' AND next_at > now()")
+
+
 async def finish(pool: Any, webhook_id: UUID, status: str, result: str) -> None:
     """It is processed, ignored or failed."""
     await pool.execute(

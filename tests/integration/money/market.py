@@ -36,7 +36,7 @@ from veza.storage.wakeups import REFUNDS, WEBHOOKS, Wakeups
 
 # Somebody who waits for an answer that never comes should not wait for long here.
 PATIENCE = Limits(connect_seconds=0.3, call_seconds=1.0)
-QUIET_S = 60.0
+QUIET_S = 30.0
 
 
 class _Elsewhere(Receiver):
@@ -172,7 +172,7 @@ class Market:
     async def hurry(self) -> None:
         """Whatever waits for its time is due."""
         await self.pool.execute("UPDATE refunds SET next_at = now() WHERE status = 'pending' AND next_at > now()")
-        await self.pool.execute("UPDATE webhooks SET next_at = now() WHERE status = 'waiting' AND next_at > now()")
+        await self.pool.execute("UPDATE webhooks SET next_at = now() WHERE next_at > now() + interval '1 second'")
         await self.pool.execute(
             "UPDATE transfers SET next_retry_at = now() WHERE status IN ('pending', 'failed') AND next_retry_at > now()"
         )
@@ -199,7 +199,27 @@ class Market:
             )
             return not busy and await self.sandbox.quiet()
 
-        await until(still, seconds)
+        try:
+            await until(still, seconds)
+        except TimeoutError:
+            raise AssertionError(f"it is never quiet: {await self._busy()}") from None
+
+    async def _busy(self) -> dict[str, list[Any]]:
+        """What is under way, for whoever wonders why."""
+        found = {}
+        for table, condition in (
+            ("orders", "status = 'pending'"),
+            ("payments", "status IN ('creating', 'processing')"),
+            ("refunds", "status = 'pending'"),
+            ("reversals", "status = 'pending'"),
+            ("webhooks", "status IN ('received', 'waiting')"),
+            ("transfers", "status IN ('pending', 'processing', 'failed')"),
+            ("payout_lanes", "due_at IS NOT NULL"),
+        ):
+            rows = await self.pool.fetch(f"SELECT * FROM {table} WHERE {condition} LIMIT 3")
+            if rows:
+                found[table] = [dict(row) for row in rows]
+        return found
 
     async def ask_for_payments(self) -> None:
         """Reconciliation asks for everything of which nothing was heard, as if two minutes had passed."""

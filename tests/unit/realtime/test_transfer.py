@@ -41,7 +41,10 @@ class TransferMachine(RuleBasedStateMachine):
         self.now += seconds
 
     @precondition(lambda self: not self.done)
-    @rule(answer=st.sampled_from([t.Answer.PAID, t.Answer.REFUSED]), lost=st.sampled_from(["", "request", "answer"]))
+    @rule(
+        answer=st.sampled_from([t.Answer.PAID, t.Answer.REFUSED]),
+        lost=st.sampled_from(["", "request", "answer", "error"]),
+    )
     def run(self, answer: t.Answer, lost: str) -> None:
         if t.step(self.attempt, self.now) is t.Step.ASK:
             if self.provider.paid:
@@ -53,7 +56,10 @@ class TransferMachine(RuleBasedStateMachine):
             self.attempt = t.after(self.attempt, t.Answer.UNSENT)
             return
         heard = self.provider.send(t.key(ID, self.attempt.number), self.now, answer)
-        if lost == "answer":
+        if lost == "error":
+            # It is said to have failed on their side, whether it paid or not.
+            self.attempt = t.after(self.attempt, t.Answer.ANSWERED)
+        elif lost == "answer":
             self.attempt = t.after(self.attempt, t.Answer.UNKNOWN)
         elif heard is t.Answer.PAID:
             self.finish()
@@ -126,3 +132,11 @@ def test_a_debt_is_taken_first(amount: int, debt: int, sent: int) -> None:
 def test_each_status_but_the_last_leads_on() -> None:
     assert set(t.FOLLOWS) == set(t.TransferStatus)
     assert [status for status, following in t.FOLLOWS.items() if not following] == [t.TransferStatus.REVERSED]
+
+
+def test_an_error_that_is_repeated_is_not_asked_for_again() -> None:
+    attempt = t.after(t.sending(t.Attempt(), 0.0), t.Answer.ANSWERED)
+    assert (attempt.retry_count, t.status_after(attempt)) == (1, t.TransferStatus.FAILED)
+    assert t.step(attempt, 1.0) is t.Step.ASK
+    again = t.not_found(attempt)
+    assert (again.number, again.sent_at, t.step(again, 1.0)) == (2, None, t.Step.SEND)

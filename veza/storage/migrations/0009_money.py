@@ -32,28 +32,37 @@ LEDGER = [
     )""",
     """CREATE INDEX ledger_entries_seller ON ledger_entries (seller_id, currency) INCLUDE (amount_cents)
         WHERE seller_id IS NOT NULL""",
-    # Checked when a transaction ends: a movement whose entries do not sum to zero, or that has none, cannot be.
-    """CREATE FUNCTION check_movement() RETURNS trigger LANGUAGE plpgsql AS $$
+    # A movement and all of its entries are one statement, and checked at its end: one that does not sum to zero, that
+    # has no two entries, or another currency among them, cannot be.
+    """CREATE FUNCTION refuse_unbalanced(moved bigint[]) RETURNS void LANGUAGE plpgsql AS $$
     DECLARE
-        moved bigint := CASE TG_TABLE_NAME WHEN 'ledger_movements' THEN (to_jsonb(NEW) ->> 'id')::bigint
-                        ELSE (to_jsonb(NEW) ->> 'movement_id')::bigint END;
-        total bigint;
-        entries bigint;
-        foreign_entries bigint;
+        wrong bigint;
     BEGIN
-        SELECT coalesce(sum(e.amount_cents), 0), count(*), count(*) FILTER (WHERE e.currency <> m.currency)
-        INTO total, entries, foreign_entries
-        FROM ledger_entries e JOIN ledger_movements m ON m.id = e.movement_id WHERE e.movement_id = moved;
-        IF total <> 0 OR entries < 2 OR foreign_entries > 0 THEN
-            RAISE EXCEPTION 'movement % is not balanced', moved USING ERRCODE = 'integrity_constraint_violation';
+        SELECT m.id INTO wrong
+        FROM unnest(moved) n (id) JOIN ledger_movements m ON m.id = n.id
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(e.amount_cents), 0) AS total, count(*) AS entries,
+                   count(*) FILTER (WHERE e.currency <> m.currency) AS others
+            FROM ledger_entries e WHERE e.movement_id = m.id) sums
+        WHERE total <> 0 OR entries < 2 OR others > 0 LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'movement % is not balanced', wrong USING ERRCODE = 'integrity_constraint_violation';
         END IF;
+    END $$""",
+    """CREATE FUNCTION check_movements() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM refuse_unbalanced(ARRAY(SELECT id FROM made));
         RETURN NULL;
     END $$""",
-    """CREATE CONSTRAINT TRIGGER ledger_movements_balanced AFTER INSERT ON ledger_movements
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_movement()""",
-    # One of a movement's entries asks for all of them; a later one would be seen here, too.
-    """CREATE CONSTRAINT TRIGGER ledger_entries_balanced AFTER INSERT ON ledger_entries
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_movement()""",
+    """CREATE FUNCTION check_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM refuse_unbalanced(ARRAY(SELECT DISTINCT movement_id FROM made));
+        RETURN NULL;
+    END $$""",
+    """CREATE TRIGGER ledger_movements_balanced AFTER INSERT ON ledger_movements
+        REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION check_movements()""",
+    """CREATE TRIGGER ledger_entries_balanced AFTER INSERT ON ledger_entries
+        REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION check_entries()""",
     """CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         RAISE EXCEPTION '% is only ever added to', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
@@ -171,6 +180,7 @@ PAYOUTS = [
         provider_id text,
         number integer NOT NULL DEFAULT 1,
         sent_at timestamptz,
+        answered boolean NOT NULL DEFAULT false,
         retry_count integer NOT NULL DEFAULT 0,
         next_retry_at timestamptz,
         lease bigint,
@@ -207,6 +217,7 @@ PAYOUTS = [
         provider_id text,
         number integer NOT NULL DEFAULT 1,
         sent_at timestamptz,
+        answered boolean NOT NULL DEFAULT false,
         retry_count integer NOT NULL DEFAULT 0,
         next_retry_at timestamptz,
         error text,

@@ -272,7 +272,9 @@ class StripeConnect(PayoutProvider):
             return KeyRefused(f"{said}: it does not take STRIPE_SECRET_KEY for this.")
         if isinstance(error, (library.InvalidRequestError, library.CardError)):
             return ProviderRefused(without(self._secret_key, f"{said}: {error.user_message}"), code)
-        return OutcomeUnknown(f"{said}.")
+        # A 502 or 504 is of something in between, while Stripe may still be at work.
+        ended = error.http_status == 500 or isinstance(error, library.IdempotencyError)
+        return OutcomeUnknown(f"{said}.", answered=ended and bool(error.json_body))
 
     async def _opened(self) -> "stripe.StripeClient":
         async with self._opening:

@@ -33,7 +33,15 @@ class ProviderBusy(ProviderError):
 
 
 class OutcomeUnknown(ProviderError):
-    """The request was sent and no answer that decides came back: a time-out, a broken connection, a 5xx."""
+    """The request was sent and no answer that decides came back: a time-out, a broken connection, a 5xx.
+
+    `answered`: the provider itself has ended the request with an error of its own, which it repeats for the same key.
+    So nothing is under way any more, and asking again in the same words is in vain.
+    """
+
+    def __init__(self, message: str, *, answered: bool = False) -> None:
+        super().__init__(message)
+        self.answered = answered
 
 
 class ProviderRefused(ProviderError):
