@@ -16,6 +16,7 @@ import msgspec
 from gateways import SECRET, Gateway, serving, until
 from people import administrator, registered
 from sandboxes import API_KEY, STRIPE_KEY, WEBHOOK_SECRET, Receiver, Sandbox
+from sanic import Sanic
 
 from veza.actors.payment_jobs import PaymentJobs
 from veza.actors.payout_rounds import FAILURES, Payouts
@@ -260,6 +261,8 @@ async def open_market(database_url: str, directory: Path) -> AsyncIterator[Marke
         keep_secrets=False,
     )
     settings = msgspec.structs.replace(made, database_url=database_url)
+    # Sanic rewrites its own methods when an application starts, and does so once only unless told this.
+    Sanic.test_mode = True
     pool = await open_pool(database_url, size=20, name="market")
     authenticator = Authenticator(pool, Tokens(SECRET), fresh=lambda: True)
     services = Services(settings=settings, pool=pool, authenticator=authenticator)
