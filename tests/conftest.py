@@ -26,7 +26,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 @pytest.fixture(scope="session")
 async def system() -> AsyncIterator[Running]:
     """The platform, with its default numbers of gateways and shards."""
-    async with Running({"CHAT_MESSAGE_BURST": str(MESSAGE_BURST), "ALLOWED_ORIGINS": ALLOWED_ORIGIN}) as running:
+    environment = {
+        "CHAT_MESSAGE_BURST": str(MESSAGE_BURST),
+        "ALLOWED_ORIGINS": ALLOWED_ORIGIN,
+        # All eight tries of a transfer take some three seconds.
+        "TRANSFER_RETRY_BASE_SECONDS": "0.025",
+    }
+    async with Running(environment) as running:
         yield running
 
 

@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from system import market
 from system.people import People, Person
 from system.running import Running, data_of, refused
 
 from abuse.document import Operation, operations
 
-# What anybody may do with an id that is not their own: see a profile, block somebody.
-FOR_ALL = {"GET /users/{user_id}", "POST /users/{user_id}/block", "DELETE /users/{user_id}/block"}
+# What anybody may do with an id that is not their own: see a profile, block somebody, look at what is for sale.
+FOR_ALL = {
+    "GET /users/{user_id}",
+    "POST /users/{user_id}/block",
+    "DELETE /users/{user_id}/block",
+    "GET /marketplace/products/{product_id}",
+    "GET /marketplace/products/{product_id}/cover",
+    "GET /marketplace/products/{product_id}/reviews",
+}
 # A name or a number of a fixed list, not somebody's id.
 NO_IDS = {"action", "name"}
 # Bodies for the calls that want one; all others send the document's example.
@@ -41,7 +49,12 @@ class Estate:
     async def state(self) -> Any:
         """All that a stranger could have changed."""
         room, me = f"conversations/{self.ids['conversation_id']}", self.owner
-        calls = (room, f"{room}/history", f"{room}/sanctions", "developer/api-keys", "users/me", "notifications")
+        product = f"marketplace/products/{self.ids['product_id']}"
+        order = f"marketplace/orders/{self.ids['order_id']}"
+        calls = (
+            *(room, f"{room}/history", f"{room}/sanctions", "developer/api-keys", "users/me", "notifications"),
+            *(product, f"{product}/reviews", order, f"{order}/refunds"),
+        )
         lists = [await me.call("GET", path) for path in calls]
         sessions = await me.call("GET", "sessions")
         return [*lists, await self.friend.call("GET", "users/me"), [one["id"] for one in sessions["sessions"]]]
@@ -62,6 +75,10 @@ async def estate(people: People, ada: Person, bob: Person, eve: Person) -> Estat
     key = await ada.call("POST", "developer/api-keys", json={"name": "Mine", "scopes": ["read"]})
     report = await ada.call("POST", "reports", json={"content_type": "user", "content_id": bob.id, "reason": "spam"})
     news = await admin.call("POST", "admin/announcements", json={"title": "News", "content": "There is some."})
+    product_id = await on_sale(ada)
+    money = await bought(admin, bob, ada)
+    # Who could sell as well is refused for no other reason.
+    await eve.call("POST", "users/me/creator")
     [session] = (await ada.call("GET", "sessions"))["sessions"]
     ids = {
         "user_id": bob.id,
@@ -70,10 +87,42 @@ async def estate(people: People, ada: Person, bob: Person, eve: Person) -> Estat
         "key_id": key["id"],
         "report_id": report["id"],
         "announcement_id": news["id"],
+        "product_id": product_id,
+        **money,
         "name": "registration",
         "action": "mute",
     }
     return Estate(ada, bob, eve, ids, sent["message_id"], session["id"], notice["id"])
+
+
+async def on_sale(person: Person) -> str:
+    """The id of a product with all that one may have."""
+    await person.call("POST", "users/me/creator")
+    file = await person.call("POST", "marketplace/files", files={"file": ("a.txt", b"words for sale")})
+    body = {"title": "Aria", "price_cents": 2999, "currency": "EUR", "product_type": "track", "status": "published"}
+    made = await person.call("POST", "marketplace/products", json={**body, "file_id": file["id"]})
+    place = f"marketplace/products/{made['id']}"
+    await person.call("PUT", f"{place}/cover", files={"file": ("a.gif", b"GIF89a" + bytes(100))})
+    found: str = made["id"]
+    return found
+
+
+async def bought(admin: Person, seller: Person, buyer: Person) -> dict[str, str]:
+    """The ids of an order, a part of which went back, and of what it brought about."""
+    await seller.call("POST", "users/me/creator")
+    products = [await market.offer(seller, title=f"words {number}") for number in range(2)]
+    order = await market.buy(buyer, *products)
+    refund = await market.refunded(buyer, order["id"], items=[products[0]])
+    transfer = await market.transfer_is(seller, order["id"], "pending")
+    for person, kind in ((buyer, "order_paid"), (seller, "sale"), (buyer, "refund"), (seller, "refund")):
+        await market.told(person, kind, order_id=order["id"])
+    [webhook] = (await admin.call("GET", "admin/webhooks", params={"limit": 1}))["webhooks"]
+    return {
+        "order_id": order["id"],
+        "refund_id": refund["id"],
+        "transfer_id": transfer["id"],
+        "webhook_id": webhook["id"],
+    }
 
 
 def body_of(operation: Operation, estate: Estate) -> Any:
@@ -117,15 +166,22 @@ async def test_the_ids_are_good_for_who_owns_them(system: Running, people: Peopl
     admin = await people.administrator()
     found = [one for one in await operations(system) if set(one.segments) - NO_IDS]
     order = {"GET": 0, "PUT": 1, "POST": 2, "DELETE": 3}
-    # What ends the room, or somebody's stay, comes at the end.
-    last = ("/conversations/{conversation_id}/leave", "/conversations/{conversation_id}", "/admin/users/{user_id}/ban")
+    # What ends the room, the product, or somebody's stay, comes at the end.
+    last = (
+        "/conversations/{conversation_id}/leave",
+        "/conversations/{conversation_id}",
+        "/marketplace/products/{product_id}",
+        "/admin/users/{user_id}/ban",
+    )
 
     def when(one: Operation) -> tuple[bool, int, int]:
         path = one.key.partition(" ")[2]
         return path in last and one.method != "GET", order[one.method], -len(one.segments)
 
     for operation in sorted(found, key=when):
-        person = admin if "/admin/" in operation.path else estate.owner
+        # The owner of an order is who bought it; a sale is the seller's.
+        seller = estate.friend if "/sell/sales/" in operation.path else estate.owner
+        person = admin if "/admin/" in operation.path else seller
         answer = await attempt(person, operation, estate)
         assert answer.status_code != 404, f"{operation.key}: {answer.text}"
         if operation.method == "GET":
@@ -140,6 +196,10 @@ async def test_no_id_in_a_body_is_good_for_a_stranger(estate: Estate) -> None:
     refused(await eve.ask("POST", "sessions/logout", json={"session_id": estate.session_id}), 404)
     assert (await eve.call("POST", "notifications/read", json={"ids": [estate.notification_id]}))["marked"] == 0
     refused(await eve.ask("POST", messages, json={"content": "x", "attachments": [estate.ids["attachment_id"]]}), 400)
+    product = await estate.owner.call("GET", f"marketplace/products/{estate.ids['product_id']}")
+    offer = {"title": "Mine", "price_cents": 1, "currency": "EUR", "product_type": "track"}
+    file_id = product["file"]["id"]
+    refused(await eve.ask("POST", "marketplace/products", json={**offer, "file_id": file_id}), 400)
     answer = await eve.ask("POST", messages, json={"content": "x", "parent_id": estate.message_id})
     assert answer.status_code in (400, 404), answer.text
     stolen = f"conversations/{room_id}/attachments/{estate.ids['attachment_id']}"

@@ -87,6 +87,9 @@ BODIES: dict[str, Any] = {
         "ends_at": "2020-01-02T00:00:00Z",
     },
 }
+# Without the file of the example, which nobody has uploaded.
+OFFER = {"title": "Aria", "description": "x", "price_cents": 1, "currency": "EUR", "product_type": "track"}
+BODIES |= dict.fromkeys(("POST /marketplace/products", "PUT /marketplace/products/{product_id}"), OFFER)
 # Which end the session that asks.
 LEFT_OUT = {"POST /auth/logout", "POST /sessions/logout", "POST /sessions/logout-all", "DELETE /users/me"}
 
@@ -156,8 +159,15 @@ async def sender(people: People, ada: Person) -> Sender:
     """An administrator, who gets everywhere, and things that are there."""
     admin = await people.administrator()
     room_id = await admin.room(ada)
+    product_id = (await admin.call("POST", "marketplace/products", json=OFFER))["id"]
     unknown = "00000000-0000-7000-8000-000000000000"
-    ids = {"conversation_id": room_id, "user_id": ada.id, "name": "made_up", "action": "mute"}
+    ids = {
+        "conversation_id": room_id,
+        "user_id": ada.id,
+        "product_id": product_id,
+        "name": "made_up",
+        "action": "mute",
+    }
     others = ("attachment_id", "report_id", "announcement_id", "key_id")
     return Sender(admin, {**dict.fromkeys(others, unknown), **ids})
 

@@ -40,6 +40,10 @@ OPEN = {
     "GET /upload/validate-type",
     "GET /.well-known/security.txt",
     "GET /.well-known/gpc.json",
+    "GET /marketplace/products",
+    "GET /marketplace/products/<product_id>",
+    "GET /marketplace/products/<product_id>/cover",
+    "GET /marketplace/products/<product_id>/reviews",
 }
 
 
@@ -83,6 +87,16 @@ STRANGERS: dict[str, Case] = {
     "GET /conversations/<conversation_id>/attachments/<attachment_id>": Case(),
     "POST /users/<user_id>/block": Case(allowed=True),
     "DELETE /users/<user_id>/block": Case(allowed=True),
+    # Of a draft.
+    "GET /marketplace/products/<product_id>": Case(),
+    "PUT /marketplace/products/<product_id>": Case({"title": "Mine now"}),
+    "DELETE /marketplace/products/<product_id>": Case(),
+    "GET /marketplace/products/<product_id>/cover": Case(),
+    "PUT /marketplace/products/<product_id>/cover": Case(),
+    "DELETE /marketplace/products/<product_id>/cover": Case(),
+    "GET /marketplace/products/<product_id>/download": Case(),
+    "GET /marketplace/products/<product_id>/reviews": Case(),
+    "POST /marketplace/products/<product_id>/reviews": Case({"rating": 1}),
 }
 
 
@@ -93,6 +107,7 @@ class Property(NamedTuple):
     member: Person
     room_id: str
     key_id: str
+    product_id: str
 
     @property
     def ids(self) -> dict[str, str]:
@@ -105,6 +120,7 @@ class Property(NamedTuple):
             "name": "registration",
             "action": "mute",
             "key_id": self.key_id,
+            "product_id": self.product_id,
         }
 
     async def state(self) -> dict[str, Any]:
@@ -114,16 +130,27 @@ class Property(NamedTuple):
         member = await self.member.call("GET", "users/me")
         sessions = await self.member.call("GET", "sessions")
         keys = await self.member.call("GET", "developer/api-keys")
-        return {"room": room, "history": history, "member": member, "sessions": sessions["total"], "keys": keys}
+        product = await self.owner.call("GET", f"marketplace/products/{self.product_id}")
+        return {
+            "room": room,
+            "history": history,
+            "member": member,
+            "sessions": sessions["total"],
+            "keys": keys,
+            "product": product,
+        }
 
 
 @pytest.fixture
 async def belongings(ada: Person, bob: Person) -> Property:
-    """A private room of two people with a message in it."""
+    """A private room of two people with a message in it, a key, and a draft."""
     room_id = await ada.room(bob, name="Private")
     await ada.post(room_id, "between us")
     key = await bob.call("POST", "developer/api-keys", json={"name": "Script", "scopes": ["read"]})
-    return Property(ada, bob, room_id, key["id"])
+    await ada.call("POST", "users/me/creator")
+    draft = {"title": "Private", "price_cents": 1, "currency": "EUR", "product_type": "track"}
+    product = await ada.call("POST", "marketplace/products", json=draft)
+    return Property(ada, bob, room_id, key["id"], product["id"])
 
 
 def path_of(key: str, ids: dict[str, str]) -> str:
@@ -229,7 +256,7 @@ async def test_a_stranger_gets_nothing_and_changes_nothing(belongings: Property,
         assert answer.status_code in (403, 404), answer.text
         assert "Private" not in answer.text
         assert "between us" not in answer.text
-        assert body["code"] in ("permission_denied", "room_not_found", "not_found")
+        assert body["code"] in ("permission_denied", "room_not_found", "product_not_found", "not_found")
     assert await belongings.state() == before
 
 
@@ -241,7 +268,7 @@ def filled(body: dict[str, Any] | None, stranger: Person, member: Person) -> dic
 @pytest.mark.parametrize("key", [key for key, case in STRANGERS.items() if not case.creates])
 async def test_what_is_not_there_is_404(people: People, ada: Person, key: str) -> None:
     route = KEYS[key]
-    caller = await people.administrator() if route.auth is Auth.ADMIN else ada
+    caller = await people.administrator() if route.auth in (Auth.ADMIN, Auth.CREATOR) else ada
     body = filled(STRANGERS[key].body, ada, ada)
     refused(await caller.ask(route.method, unknown(key), json=body), 404)
     for no_id in ("1", "x", "..%2f..", "' OR 1=1", "00000000-0000-0000-0000-00000000000g"):

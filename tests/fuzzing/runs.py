@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from system import market
 from system.people import PASSWORD, People, Person
 from system.running import Running
 
@@ -24,6 +25,7 @@ FOR_EVERYBODY = ("PUT /api/v1/admin/maintenance", "PUT /api/v1/admin/feature-fla
 IN_BODIES = {
     "body.user_id": "user_id",
     "body.content_id": "user_id",
+    "body.items[*].product_id": "product_id",
     "body.member_ids[*]": "user_id",
     "body.current_password": "password",
     "body.new_password": "password",
@@ -64,7 +66,7 @@ class Plan:
 
 
 async def caller_of(role: str, people: People) -> Caller:
-    """Somebody new with that role, and what the API is about: rooms, messages, files, a report, an announcement."""
+    """Somebody new with that role, and what the API is about: rooms, messages, files, a report, products."""
     admin = await people.administrator()
     owner, friend = await people.register(), await people.register()
     me = admin if role == "admin" else await people.register()
@@ -93,7 +95,27 @@ async def caller_of(role: str, people: People) -> Caller:
     known["report_id"] = [(await me.call("POST", "reports", json=report))["id"]]
     announcement = {"title": "News", "content": "There is some."}
     known["announcement_id"] = [(await admin.call("POST", "admin/announcements", json=announcement))["id"]]
+    known["product_id"] = [await on_sale(owner)]
+    if role in ("creator", "moderator", "admin"):
+        # Mostly one's own: what another sells nobody else may touch.
+        known["product_id"] += [await on_sale(me) for _ in range(8)]
+    order = await market.buy(me, *known["product_id"][:1], await market.offer(owner))
+    known["order_id"] = [order["id"], (await market.buy(friend, known["product_id"][0]))["id"]]
+    known["refund_id"] = [(await market.refunded(me, order["id"], items=known["product_id"][:1]))["id"]]
+    known["transfer_id"] = [(await market.transfer_is(owner, order["id"], "pending"))["id"]]
+    webhooks = (await admin.call("GET", "admin/webhooks", params={"limit": 3}))["webhooks"]
+    known["webhook_id"] = [each["id"] for each in webhooks]
     return Caller(role, None if role == "anonymous" else me, known)
+
+
+async def on_sale(person: Person) -> str:
+    """The id of a product with a cover."""
+    await person.call("POST", "users/me/creator")
+    body = {"title": "Harp", "price_cents": 2999, "currency": "EUR", "product_type": "track", "status": "published"}
+    found: str = (await person.call("POST", "marketplace/products", json=body))["id"]
+    cover = ("a.gif", b"GIF89a" + bytes(100))
+    await person.call("PUT", f"marketplace/products/{found}/cover", files={"file": cover})
+    return found
 
 
 async def run(system: Running, caller: Caller, plan: Plan) -> Outcome:
@@ -164,7 +186,9 @@ def _config(caller: Caller, plan: Plan) -> str:
 
 def refused(role: str) -> list[str]:
     """What somebody with that role is always refused, as the document names it."""
-    labels = ["POST /api/v1/auth/login", "POST /api/v1/auth/refresh"]
+    labels = ["POST /api/v1/auth/login", "POST /api/v1/auth/refresh", "POST /api/v1/webhooks/hyperswitch"]
+    # What the fuzzer makes up is no image.
+    labels.append("PUT /api/v1/marketplace/products/{product_id}/cover")
     for route in (route for resource in RESOURCES for route in resource.routes):
         least = route.auth.role
         if least is not None and (role == "anonymous" or not Role(role).includes(least)):

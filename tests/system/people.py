@@ -1,6 +1,7 @@
 """People with accounts, and what they do over REST."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -23,8 +24,10 @@ class Person:
         self.refresh_token: str = grant["refresh_token"]
         self.address = address
 
-    async def ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.token}", "X-Forwarded-For": self.address}
+    async def ask(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **arguments: Any
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}", "X-Forwarded-For": self.address, **(headers or {})}
         return await self.system.http.request(method, path, headers=headers, **arguments)
 
     async def call(self, method: str, path: str, **arguments: Any) -> Any:

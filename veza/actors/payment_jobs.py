@@ -114,6 +114,10 @@ class PaymentJobs:
         except payment_inbox.NotYet as error:
             await self._not_yet(webhook, str(error))
             return
+        except asyncpg.TransactionRollbackError as error:
+            # Of two that waited for each other PostgreSQL ended this one. The other is done by now.
+            await webhooks.put_off(self._pool, webhook.id, 0.0, type(error).__name__)
+            return
         except asyncpg.IntegrityConstraintViolationError as error:
             log.exception("webhook breaks a rule", extra={"webhook": str(webhook.id)}, exc_info=error)
             metrics.PAYMENT_ALERTS.labels("webhook_failed").inc()

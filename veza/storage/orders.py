@@ -172,10 +172,12 @@ async def _insert_items(
     await connection.execute(
         """
         INSERT INTO order_items
-            (id, order_id, position, product_id, seller_id, title, product_type, unit_cents, quantity)
-        SELECT i.id, $1, i.position, i.product_id, i.seller_id, i.title, i.product_type, i.unit_cents, i.quantity
-        FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::int[]) WITH ORDINALITY
-            AS i (id, product_id, seller_id, title, product_type, unit_cents, quantity, position)
+            (id, order_id, position, product_id, seller_id, title, product_type, unit_cents, quantity, stock_taken)
+        SELECT i.id, $1, i.position, i.product_id, i.seller_id, i.title, i.product_type, i.unit_cents, i.quantity,
+               i.stock_taken
+        FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::int[],
+                    $9::bool[]) WITH ORDINALITY
+            AS i (id, product_id, seller_id, title, product_type, unit_cents, quantity, stock_taken, position)
         """,
         order_id,
         [line.item_id for line in lines],
@@ -185,6 +187,7 @@ async def _insert_items(
         [products[each]["product_type"] for each in wanted],
         [line.unit_cents for line in lines],
         [line.quantity for line in lines],
+        [products[each]["stock"] is not None for each in wanted],
     )
 
 
@@ -215,16 +218,26 @@ async def take_stock(connection: Connection, wanted: Mapping[UUID, int]) -> None
             raise Conflict("There is not enough of it left.", (("items", "sold out"),))
 
 
-async def give_stock_back(connection: Connection, order_id: UUID) -> None:
-    """Return what a pending order held. A product that has no stock any more keeps none."""
+async def lock_products(connection: Connection, order_id: UUID) -> None:
+    """Lock an order's products, in one order for all. In a statement of its own: one that also changes them would see
+    them as they were before the lock, and wait for whoever waits for it.
+    """
     await connection.execute(
         """
-        WITH held AS MATERIALIZED (
-            SELECT p.id, i.quantity FROM order_items i JOIN products p ON p.id = i.product_id
-            WHERE i.order_id = $1 AND p.stock IS NOT NULL ORDER BY p.id FOR NO KEY UPDATE OF p
-        )
-        UPDATE products p SET stock = least(p.stock + held.quantity, 1000000) FROM held
-        WHERE p.id = held.id AND p.stock IS NOT NULL
+        SELECT FROM products WHERE id IN (SELECT product_id FROM order_items WHERE order_id = $1)
+        ORDER BY id FOR NO KEY UPDATE
+        """,
+        order_id,
+    )
+
+
+async def give_stock_back(connection: Connection, order_id: UUID) -> None:
+    """Return what a pending order took. A product that has no stock any more, or had none then, gains nothing."""
+    await lock_products(connection, order_id)
+    await connection.execute(
+        """
+        UPDATE products p SET stock = least(p.stock + i.quantity, 1000000) FROM order_items i
+        WHERE i.order_id = $1 AND i.stock_taken AND p.id = i.product_id AND p.stock IS NOT NULL
         """,
         order_id,
     )

@@ -12,7 +12,7 @@ from veza.errors import Conflict
 from veza.ids import new_id
 from veza.realtime import ledger as movements
 from veza.realtime.money import Share
-from veza.realtime.order import OrderStatus, Verdict, on_failure, on_success
+from veza.realtime.order import BOUGHT, OrderStatus, Verdict, on_failure, on_success
 from veza.storage import invoices, ledger, notifications, orders, payouts, wakeups
 from veza.storage.database import Connection, transaction
 from veza.storage.notifications import NotificationKind
@@ -80,6 +80,8 @@ async def succeeded(pool: Any, payment_id: str, amount_cents: int | None, curren
             case Verdict.GIVE_BACK:
                 await _received(connection, order)
                 await _give_back(connection, order)
+            case Verdict.IGNORE if order.payment_status == "succeeded" and order.status not in BOUGHT:
+                await _give_back_again(connection, order)
             case Verdict.ALERT:
                 await connection.execute(
                     "UPDATE payments SET alert = $2 WHERE payment_id = $1",
@@ -154,18 +156,16 @@ async def _received(connection: Connection, order: Locked) -> None:
 async def _sell(connection: Connection, order: Locked) -> None:
     shares = await orders.shares_of(connection, order.id)
     await ledger.record(connection, _payment(order), movements.sale(order.id, order.currency, shares))
-    # The products last, whose locks come after that of the order.
+    await orders.lock_products(connection, order.id)
     await connection.execute(
         """
         WITH paid AS (
             UPDATE orders SET status = 'paid', paid_at = now(), stock_held = true WHERE id = $1
         ), shared AS (
             UPDATE order_shares SET sold_at = now() WHERE order_id = $1
-        ), sold AS MATERIALIZED (
-            SELECT p.id, i.quantity FROM order_items i JOIN products p ON p.id = i.product_id
-            WHERE i.order_id = $1 ORDER BY p.id FOR NO KEY UPDATE OF p
         )
-        UPDATE products p SET sold_count = p.sold_count + sold.quantity FROM sold WHERE p.id = sold.id
+        UPDATE products p SET sold_count = p.sold_count + i.quantity FROM order_items i
+        WHERE i.order_id = $1 AND p.id = i.product_id
         """,
         order.id,
     )
@@ -195,10 +195,16 @@ async def _tell(connection: Connection, order: Locked, shares: tuple[Share, ...]
 async def _give_back(connection: Connection, order: Locked) -> None:
     """A payment that comes too late for the last piece: all of it goes back."""
     await ledger.record(connection, _payment(order))
+    await _give_back_again(connection, order)
+
+
+async def _give_back_again(connection: Connection, order: Locked) -> None:
+    """Ask for it, unless that is done or under way: replaying the webhook mends what a provider has refused."""
     await connection.execute(
         """
         INSERT INTO refunds (id, order_id, kind, amount_cents, reason)
         VALUES ($1, $2, 'give_back', $3, 'What was ordered is sold out.')
+        ON CONFLICT (order_id) WHERE kind = 'give_back' AND status <> 'failed' DO NOTHING
         """,
         new_id(),
         order.id,

@@ -133,6 +133,7 @@ ORDERS = [
         product_type text NOT NULL,
         unit_cents integer NOT NULL,
         quantity integer NOT NULL,
+        stock_taken boolean NOT NULL DEFAULT false,
         CONSTRAINT order_items_unit_check CHECK (unit_cents > 0),
         CONSTRAINT order_items_quantity_check CHECK (quantity BETWEEN 1 AND 100)
     )""",
