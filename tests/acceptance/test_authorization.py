@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from system.market import buy, offer
 from system.people import People, Person
 from system.running import Running, data_of, refused
 
@@ -36,6 +37,7 @@ OPEN = {
     "GET /feature-flags",
     "GET /csrf-token",
     "POST /validate",
+    "POST /webhooks/hyperswitch",
     "GET /upload/limits",
     "GET /upload/validate-type",
     "GET /.well-known/security.txt",
@@ -97,6 +99,14 @@ STRANGERS: dict[str, Case] = {
     "GET /marketplace/products/<product_id>/download": Case(),
     "GET /marketplace/products/<product_id>/reviews": Case(),
     "POST /marketplace/products/<product_id>/reviews": Case({"rating": 1}),
+    "GET /marketplace/orders/<order_id>": Case(),
+    "POST /marketplace/orders/<order_id>/refund": Case({"reason": "Mine now"}),
+    "GET /marketplace/orders/<order_id>/refunds": Case(),
+    "GET /marketplace/orders/<order_id>/invoice": Case(),
+    "GET /marketplace/orders/<order_id>/refunds/<refund_id>/credit-note": Case(),
+    "GET /sell/sales/<order_id>": Case(),
+    "POST /admin/transfers/<transfer_id>/retry": Case(),
+    "POST /admin/webhooks/<webhook_id>/replay": Case(),
 }
 
 
@@ -108,6 +118,7 @@ class Property(NamedTuple):
     room_id: str
     key_id: str
     product_id: str
+    order_id: str
 
     @property
     def ids(self) -> dict[str, str]:
@@ -121,6 +132,10 @@ class Property(NamedTuple):
             "action": "mute",
             "key_id": self.key_id,
             "product_id": self.product_id,
+            "order_id": self.order_id,
+            "refund_id": str(uuid.uuid4()),
+            "transfer_id": str(uuid.uuid4()),
+            "webhook_id": str(uuid.uuid4()),
         }
 
     async def state(self) -> dict[str, Any]:
@@ -131,6 +146,7 @@ class Property(NamedTuple):
         sessions = await self.member.call("GET", "sessions")
         keys = await self.member.call("GET", "developer/api-keys")
         product = await self.owner.call("GET", f"marketplace/products/{self.product_id}")
+        order = await self.member.call("GET", f"marketplace/orders/{self.order_id}")
         return {
             "room": room,
             "history": history,
@@ -138,19 +154,21 @@ class Property(NamedTuple):
             "sessions": sessions["total"],
             "keys": keys,
             "product": product,
+            "order": order,
         }
 
 
 @pytest.fixture
 async def belongings(ada: Person, bob: Person) -> Property:
-    """A private room of two people with a message in it, a key, and a draft."""
+    """A private room of two people with a message in it, a key, a draft, and a paid order."""
     room_id = await ada.room(bob, name="Private")
     await ada.post(room_id, "between us")
     key = await bob.call("POST", "developer/api-keys", json={"name": "Script", "scopes": ["read"]})
     await ada.call("POST", "users/me/creator")
     draft = {"title": "Private", "price_cents": 1, "currency": "EUR", "product_type": "track"}
     product = await ada.call("POST", "marketplace/products", json=draft)
-    return Property(ada, bob, room_id, key["id"], product["id"])
+    bought = await buy(bob, await offer(ada))
+    return Property(ada, bob, room_id, key["id"], product["id"], bought["id"])
 
 
 def path_of(key: str, ids: dict[str, str]) -> str:
