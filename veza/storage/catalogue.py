@@ -13,10 +13,8 @@ import msgspec
 from veza.storage.database import Connection
 from veza.storage.words import tsquery
 
-# A search finds no more: counting and sorting what a word as common as "the" is in would take ten times as long.
-MOST_FOUND = 10_000
-# Of more than these no rank is made: it is dear, and words that so many products have say little.
-MOST_RANKED = 3_000
+# A search finds no more: counting and comparing what a word as common as "the" is in would take fifty times as long.
+MOST_FOUND = 1_000
 
 # What the partial indexes say of what is in them.
 LISTED = "status = 'published' AND deleted_at IS NULL"
@@ -95,21 +93,28 @@ async def page(
     if query:
         return await _search(connection, query, sort, narrowing, (limit, offset))
     arguments: list[object] = []
-    where = f"{LISTED}{narrowing.conditions(arguments)}"
-    total: int = await connection.fetchval(f"SELECT count(*) FROM products WHERE {where}", *arguments)  # noqa: S608
+    narrowed = narrowing.conditions(arguments)
+    where = f"{LISTED}{narrowed}"
+    size = f"SELECT count(*) FROM products WHERE {where}" if narrowed else "SELECT listed FROM catalogue_size"  # noqa: S608
+    total: int = await connection.fetchval(size, *arguments)
     if offset >= total:
         return [], total
+    # Beyond the middle the end is nearer.
+    backwards = offset > total // 2
+    limit = min(limit, total - offset)
+    keys = _KEYS[sort or Sort.NEWEST]
     place = len(arguments)
     rows = await connection.fetch(
         f"""
         SELECT id FROM products WHERE {where}
-        ORDER BY {_order(_KEYS[sort or Sort.NEWEST])} LIMIT ${place + 1} OFFSET ${place + 2}
+        ORDER BY {_order(_reversed(keys) if backwards else keys)} LIMIT ${place + 1} OFFSET ${place + 2}
         """,  # noqa: S608 - constants
         *arguments,
         limit,
-        offset,
+        total - offset - limit if backwards else offset,
     )
-    return [row["id"] for row in rows], total
+    ids = [row["id"] for row in rows]
+    return ids[::-1] if backwards else ids, total
 
 
 async def _search(
@@ -133,7 +138,7 @@ async def _search(
             *arguments,
         )
         return [row["id"] for row in rows], MOST_FOUND
-    if sort is None and ids and total <= MOST_RANKED:
+    if sort is None and ids:
         return await _sorted(connection, _BEST, narrowed, part, arguments)
     return ids, total
 
@@ -159,3 +164,7 @@ async def _sorted(
 
 def _order(keys: _Keys) -> str:
     return ", ".join(f"{expression} {direction}" for expression, direction in keys)
+
+
+def _reversed(keys: _Keys) -> _Keys:
+    return tuple((expression, "ASC" if direction == "DESC" else "DESC") for expression, direction in keys)

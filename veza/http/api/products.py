@@ -101,8 +101,8 @@ class DeletedProduct(msgspec.Struct, frozen=True):
 async def list_products(ctx: Context, query: Wanted) -> Products:
     """List what is for sale.
 
-    A search finds at most 10000 products, the first in the order that is asked for; `total` counts no further. Where
-    more than 3000 match, too many to be compared, those sold most come first in place of those that match best.
+    A search finds at most 1000 products, the first in the order that is asked for; `total` counts no further. Where
+    more match, too many to be compared, those sold most come first in place of those that match best.
     """
     narrowing = catalogue.Narrowing(
         product_type=query.product_type,
