@@ -39,14 +39,15 @@ SALES = (
     SELECT order_id, 'hyperswitch', 'pay_' || order_id, 'succeeded', cents, now() FROM deals
     """,
     """
-    INSERT INTO ledger_movements (kind, reference, currency)
-    SELECT kind, order_id, 'EUR' FROM deals CROSS JOIN (VALUES ('payment'), ('sale')) k (kind) ORDER BY n, kind
-    """,
-    """
+    WITH m AS (
+        INSERT INTO ledger_movements (kind, reference, currency)
+        SELECT kind, order_id, 'EUR' FROM deals CROSS JOIN (VALUES ('payment'), ('sale')) k (kind) ORDER BY n, kind
+        RETURNING id, kind, reference
+    )
     INSERT INTO ledger_entries (movement_id, position, account, seller_id, currency, amount_cents)
     SELECT m.id, e.position, e.account, e.seller_id, 'EUR', e.cents
     FROM deals d
-    JOIN ledger_movements m ON m.reference = d.order_id
+    JOIN m ON m.reference = d.order_id
     CROSS JOIN LATERAL (VALUES
         ('payment', 0, 'provider', NULL::uuid, d.cents), ('payment', 1, 'buyer_clearing', NULL, -d.cents),
         ('sale', 0, 'buyer_clearing', NULL, d.cents), ('sale', 1, 'seller_payable', d.seller_id, d.fee - d.cents),
