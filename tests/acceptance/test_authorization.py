@@ -274,7 +274,13 @@ async def test_a_stranger_gets_nothing_and_changes_nothing(belongings: Property,
         assert answer.status_code in (403, 404), answer.text
         assert "Private" not in answer.text
         assert "between us" not in answer.text
-        assert body["code"] in ("permission_denied", "room_not_found", "product_not_found", "order_not_found", "not_found")
+        assert body["code"] in (
+            "permission_denied",
+            "room_not_found",
+            "product_not_found",
+            "order_not_found",
+            "not_found",
+        )
     assert await belongings.state() == before
 
 

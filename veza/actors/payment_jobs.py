@@ -14,10 +14,18 @@ from veza.actors.tasks import TaskSet
 from veza.errors import InvalidArgument, Unavailable
 from veza.realtime import payment_events
 from veza.realtime.transfer import backoff
-from veza.storage import jobs, payment_inbox, refunds, sales, sellers, webhooks
+from veza.storage import jobs, ledger, payment_inbox, refund_results, sales, sellers, webhooks
 from veza.storage.database import UNREACHABLE
-from veza.storage.payments import PaymentProvider, Payments, PaymentStatus, ProviderError, ProviderRefused
-from veza.storage.refunds import DueRefund
+from veza.storage.payments import (
+    Payment,
+    PaymentProvider,
+    Payments,
+    PaymentStatus,
+    ProviderError,
+    ProviderRefused,
+    Refund,
+)
+from veza.storage.refund_results import DueRefund
 from veza.storage.wakeups import REFUNDS, WEBHOOKS, Wakeups
 from veza.storage.webhooks import DueWebhook
 
@@ -33,9 +41,10 @@ AWAY_S = 1.0
 WEBHOOK_BASE_S = 0.25
 WEBHOOK_MOST_S = 600.0
 REFUND_BASE_S = 2.0
-EXPIRE_EVERY_S = 5.0
-RECONCILE_EVERY_S = 10.0
-ACCOUNTS_EVERY_S = 5.0
+EXPIRE_EVERY_S = 10.0
+RECONCILE_EVERY_S = 20.0
+ACCOUNTS_EVERY_S = 10.0
+CLOSE_EVERY_S = 900.0
 # A seller who has just come back from the provider should not wait for long.
 ACCOUNT_AGE = timedelta(seconds=15)
 
@@ -58,9 +67,10 @@ class PaymentJobs:
         for reason in ALERTS:
             metrics.PAYMENT_ALERTS.labels(reason)
         tasks.start(self._worked_off(WEBHOOKS, self._webhooks, webhooks.take_over), "webhooks")
-        tasks.start(self._worked_off(REFUNDS, self._refunds, refunds.take_over), "refunds")
+        tasks.start(self._worked_off(REFUNDS, self._refunds, refund_results.take_over), "refunds")
         tasks.start(self._every("expire_orders", EXPIRE_EVERY_S, self._expire), "expire orders")
         tasks.start(self._every("reconcile_payments", RECONCILE_EVERY_S, self._reconcile), "reconcile payments")
+        tasks.start(self._every("close_ledger", CLOSE_EVERY_S, self._close), "close ledger")
         tasks.start(self._every("check_seller_accounts", ACCOUNTS_EVERY_S, self._check_accounts), "seller accounts")
 
     async def _worked_off(
@@ -82,9 +92,9 @@ class PaymentJobs:
     async def _every(self, name: str, seconds: float, job: Callable[[], Awaitable[int]]) -> None:
         """A job now and then, with a note of how it went."""
         while True:
+            done, error = 0, None
             try:
                 await jobs.started(self._pool, name)
-                done, error = 0, None
                 try:
                     done = await job()
                 except ProviderError as failure:
@@ -94,7 +104,9 @@ class PaymentJobs:
             except FAILURES as failure:
                 log.warning("job not run", extra={"job": name, "reason": type(failure).__name__})
                 metrics.JOB_RUNS.labels(name, "failed").inc()
-            await asyncio.sleep(seconds)
+                done = 0
+            if done < BATCH:
+                await asyncio.sleep(seconds)
 
     # -- webhooks --------------------------------------------------------------------------------------------
 
@@ -123,6 +135,14 @@ class PaymentJobs:
             metrics.PAYMENT_ALERTS.labels("webhook_failed").inc()
             await webhooks.finish(self._pool, webhook.id, "failed", type(error).__name__)
             return
+        except FAILURES:
+            raise
+        except Exception as error:
+            # A bug of ours, which must not keep every other webhook from being worked off.
+            log.exception("webhook not worked off", extra={"webhook": str(webhook.id)}, exc_info=error)
+            metrics.PAYMENT_ALERTS.labels("webhook_failed").inc()
+            await self._not_yet(webhook, type(error).__name__)
+            return
         metrics.PAYMENT_WEBHOOKS.labels(did).inc()
         if did == "alert":
             log.error("payment is not what was charged", extra={"payment": event.payment_id})
@@ -141,7 +161,7 @@ class PaymentJobs:
     # -- refunds ---------------------------------------------------------------------------------------------
 
     async def _refunds(self) -> int:
-        due = await refunds.claim(self._pool, BATCH, LEASE)
+        due = await refund_results.claim(self._pool, BATCH, LEASE)
         await _side_by_side(self._refund, due)
         return len(due)
 
@@ -152,14 +172,29 @@ class PaymentJobs:
                 due.refund_id, payment_id=due.payment_id, amount_cents=due.amount_cents, reason="requested_by_customer"
             )
         except ProviderRefused as error:
-            await self._refund_failed(due, error.message)
+            await self._refund_refused(due, error.message)
             return
         except ProviderError as error:
             await self._later(due, error.message)
             return
+        await self._refund_is(due, made)
+
+    async def _refund_refused(self, due: DueRefund, said: str) -> None:
+        """It may have been made by an earlier request, whose answer was lost: only what the provider knows counts."""
+        try:
+            found = await self._buyers.find_refund(due.refund_id)
+        except ProviderError as error:
+            await self._later(due, error.message)
+            return
+        if found is None:
+            await self._refund_failed(due, said)
+        else:
+            await self._refund_is(due, found)
+
+    async def _refund_is(self, due: DueRefund, made: Refund) -> None:
         match made.status:
             case PaymentStatus.SUCCEEDED:
-                await refunds.succeeded(self._pool, due.id)
+                await refund_results.succeeded(self._pool, due.id)
             case PaymentStatus.FAILED:
                 await self._refund_failed(due, made.error or "The provider could not give the money back.")
             case PaymentStatus.PROCESSING:
@@ -168,11 +203,11 @@ class PaymentJobs:
     async def _refund_failed(self, due: DueRefund, error: str) -> None:
         log.error("refund failed", extra={"refund": due.refund_id, "reason": error})
         metrics.PAYMENT_ALERTS.labels("refund_failed").inc()
-        await refunds.failed(self._pool, due.id, error)
+        await refund_results.failed(self._pool, due.id, error)
 
     async def _later(self, due: DueRefund, error: str | None) -> None:
         wait = backoff(due.retry_count + 1, REFUND_BASE_S, random.random())  # noqa: S311 - no secret
-        await refunds.postpone(self._pool, due.id, wait, error)
+        await refund_results.postpone(self._pool, due.id, wait, error)
 
     # -- now and then ----------------------------------------------------------------------------------------
 
@@ -183,37 +218,60 @@ class PaymentJobs:
     async def _expire(self) -> int:
         return await sales.expire(self._pool, BATCH)
 
+    async def _close(self) -> int:
+        return await ledger.close(self._pool)
+
     async def _reconcile(self) -> int:
         """Ask for payments of which no webhook told."""
-        unheard = await sales.unheard(self._pool, BATCH)
-        for payment_id in unheard:
-            found = await self._buyers.find(payment_id)
-            if found is None:
-                await sales.failed(self._pool, payment_id, "The payment never reached the provider.")
-                continue
-            match found.status:
-                case PaymentStatus.SUCCEEDED:
-                    await sales.succeeded(self._pool, payment_id, found.amount_cents, found.currency)
-                case PaymentStatus.FAILED:
-                    await sales.failed(self._pool, payment_id, found.error)
-                case PaymentStatus.PROCESSING:
-                    await sales.answered(
-                        self._pool, payment_id, client_secret=found.client_secret, redirect_url=found.redirect_url
-                    )
-        return len(unheard)
+        return await self._each(await sales.unheard(self._pool, BATCH), self._ask_for)
+
+    async def _ask_for(self, payment_id: str) -> None:
+        found = await self._buyers.find(payment_id)
+        if found is None:
+            await sales.failed(self._pool, payment_id, "The payment never reached the provider.")
+        else:
+            await self._payment_is(payment_id, found)
+
+    async def _payment_is(self, payment_id: str, found: Payment) -> None:
+        match found.status:
+            case PaymentStatus.SUCCEEDED:
+                await sales.succeeded(self._pool, payment_id, found.amount_cents, found.currency)
+            case PaymentStatus.FAILED:
+                await sales.failed(self._pool, payment_id, found.error)
+            case PaymentStatus.PROCESSING:
+                await sales.answered(
+                    self._pool, payment_id, client_secret=found.client_secret, redirect_url=found.redirect_url
+                )
 
     async def _check_accounts(self) -> int:
         """See whether sellers who could not be paid can be now."""
-        found = await sellers.to_check(self._pool, BATCH, ACCOUNT_AGE)
-        for account_id in found:
-            account = await self._payments.sellers.account(account_id)
-            await sellers.checked(
-                self._pool,
-                account_id,
-                details_submitted=account.details_submitted,
-                payouts_enabled=account.payouts_enabled,
-            )
-        return len(found)
+        return await self._each(await sellers.to_check(self._pool, BATCH, ACCOUNT_AGE), self._check_account)
+
+    async def _check_account(self, account_id: str) -> None:
+        account = await self._payments.sellers.account(account_id)
+        await sellers.checked(
+            self._pool,
+            account_id,
+            details_submitted=account.details_submitted,
+            payouts_enabled=account.payouts_enabled,
+        )
+
+    async def _each(self, names: list[str], ask: Callable[[str], Awaitable[None]]) -> int:
+        """Ask the provider for each. One that it cannot say keeps no other from being asked for; the first such is
+        raised in the end.
+        """
+        errors: list[ProviderError] = []
+
+        async def one(name: str) -> None:
+            try:
+                await ask(name)
+            except ProviderError as error:
+                errors.append(error)
+
+        await _side_by_side(one, names)
+        if errors:
+            raise errors[0]
+        return len(names)
 
 
 async def _side_by_side(work: Callable[[T], Awaitable[None]], things: Iterable[T]) -> None:

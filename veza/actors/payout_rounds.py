@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from veza import metrics
 from veza.config import Settings
@@ -17,7 +18,7 @@ from veza.errors import Unavailable
 from veza.realtime import transfer as rules
 from veza.realtime.breaker import Breaker
 from veza.realtime.transfer import Answer, Attempt, TransferStatus
-from veza.storage import payout_queue, payout_results
+from veza.storage import payout_queue, payout_results, sellers
 from veza.storage.database import UNREACHABLE
 from veza.storage.payments import (
     OutcomeUnknown,
@@ -41,6 +42,8 @@ MARGIN_S = 20.0
 LEASE_S = payout_queue.LEASE.total_seconds()
 HEARTBEAT_S = LEASE_S / 4
 RETRY_S = 0.5
+# What the provider has done and our own rules refuse to book is looked at again after this long, and alerts again.
+UNBOOKABLE_S = 3600.0
 
 FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 T = TypeVar("T")
@@ -111,7 +114,7 @@ class Payouts:
                 for payout in claim.payouts:
                     group.create_task(self._pay(payout, held, writer))
                 for takeback in claim.takebacks:
-                    group.create_task(self._take_back(takeback, held))
+                    group.create_task(self._take_back_alone(takeback, held))
         finally:
             writer.end()
             await writing
@@ -126,26 +129,31 @@ class Payouts:
     async def _outcome(self, payout: Payout, held: Held) -> Paid | Unpaid:
         if not payout.amount_cents:
             return Paid(payout, None, 0)
-        if self._leave_alone(payout, held):
-            return Unpaid(payout, payout.attempt, TransferStatus.PENDING, self.breaker.waits(time.monotonic()), None)
         try:
-            if payout.ask:
-                found = await self._ask(payout)
-                if found is not None:
-                    return found
-            sent = await self._timed(
-                "send",
-                self._provider.send(
-                    rules.key(payout.id, payout.attempt.number),
-                    account_id=payout.account_id,
-                    amount_cents=payout.amount_cents,
-                    currency=payout.currency,
-                    group=str(payout.id),
-                    metadata={"transfer_id": str(payout.id), "order_id": str(payout.order_id)},
-                ),
-            )
+            found = await self._ask(payout) if payout.ask and not self._leave_alone(payout, held) else None
+            if found is not None:
+                return found
+            if self._leave_alone(payout, held):
+                pause = self.breaker.waits(time.monotonic())
+                return Unpaid(payout, payout.attempt, TransferStatus.PENDING, pause, None)
+            return await self._send(payout)
+        except ProviderRefused as error:
+            return await self._after_refusal(payout, error)
         except ProviderError as error:
             return self._refused(payout, error)
+
+    async def _send(self, payout: Payout) -> Paid:
+        sent = await self._timed(
+            "send",
+            self._provider.send(
+                rules.key(payout.id, payout.attempt.number),
+                account_id=payout.account_id,
+                amount_cents=payout.amount_cents,
+                currency=payout.currency,
+                group=str(payout.id),
+                metadata={"transfer_id": str(payout.id), "order_id": str(payout.order_id)},
+            ),
+        )
         metrics.TRANSFERS.labels("paid").inc()
         return Paid(payout, sent.provider_id, sent.amount_cents)
 
@@ -168,6 +176,28 @@ class Payouts:
             payout, rules.not_found(payout.attempt), TransferStatus.PENDING, 0.0, "The provider knows nothing of it."
         )
 
+    async def _after_refusal(self, payout: Payout, error: ProviderRefused) -> Unpaid:
+        """Where the account can be paid no more, the seller waits, as one without an account."""
+        result = self._refused(payout, error)
+        try:
+            account = await self._timed("account", self._provider.account(payout.account_id))
+        except ProviderError as failure:
+            log.warning("account not looked at", extra={"reason": failure.message})
+            return result
+        if account.payouts_enabled:
+            return result
+        await _written(
+            partial(
+                sellers.checked,
+                self._pool,
+                payout.account_id,
+                details_submitted=account.details_submitted,
+                payouts_enabled=False,
+            )
+        )
+        attempt = msgspec.structs.replace(result.attempt, retry_count=payout.attempt.retry_count)
+        return Unpaid(payout, attempt, TransferStatus.PENDING, 0.0, error.message)
+
     def _refused(self, payout: Payout, error: ProviderError) -> Unpaid:
         answer = _answer(error)
         metrics.TRANSFERS.labels(answer.value).inc()
@@ -185,6 +215,19 @@ class Payouts:
 
     # -- reversals -------------------------------------------------------------------------------------------
 
+    async def _take_back_alone(self, takeback: Takeback, held: Held) -> None:
+        """Whatever goes wrong with it is of no other's concern."""
+        try:
+            await self._take_back(takeback, held)
+        except asyncpg.IntegrityConstraintViolationError as error:
+            log.exception("reversal not booked", extra={"reversal": str(takeback.id)}, exc_info=error)
+            metrics.PAYMENT_ALERTS.labels("transfer_not_booked").inc()
+            attempt = rules.sending(takeback.attempt, time.time())
+            await self._postpone(takeback, attempt, UNBOOKABLE_S, "It was made, and cannot be booked.")
+        except FAILURES as error:
+            # Its lease ends, and whoever is next finds it made or not.
+            log.warning("reversal not written down", extra={"reason": type(error).__name__})
+
     async def _take_back(self, takeback: Takeback, held: Held) -> None:
         async with self._requests:
             if self._leave_alone(takeback, held):
@@ -196,11 +239,14 @@ class Payouts:
             except ProviderError as error:
                 await self._not_reversed(takeback, error)
                 return
+        if provider_id is None:
+            await self._postpone(takeback, rules.not_found(takeback.attempt), 0.0, "The provider knows nothing of it.")
+            return
         metrics.REVERSALS.labels("made").inc()
         await _written(partial(payout_results.taken_back, self._pool, takeback, provider_id))
 
-    async def _reversed(self, takeback: Takeback) -> str:
-        number = takeback.attempt.number
+    async def _reversed(self, takeback: Takeback) -> str | None:
+        """The provider's name for it; None when it was asked for before, and is not there."""
         if takeback.ask:
             try:
                 made = await self._timed("find", self._provider.reversals(takeback.provider_id))
@@ -209,11 +255,12 @@ class Payouts:
             for reversal in made:
                 if reversal.metadata.get("reversal_id") == str(takeback.id):
                     return reversal.reversal_id
-            number += takeback.forgotten
+            if takeback.forgotten:
+                return None
         reversal = await self._timed(
             "reverse",
             self._provider.reverse(
-                f"rv_{takeback.id.hex}_{number}",
+                f"rv_{takeback.id.hex}_{takeback.attempt.number}",
                 takeback.provider_id,
                 amount_cents=takeback.amount_cents,
                 metadata={"reversal_id": str(takeback.id)},
@@ -327,3 +374,7 @@ class _Writer:
                 return
             log.exception("transfer not booked", extra={"transfer": str(paid[0].payout.id)}, exc_info=error)
             metrics.PAYMENT_ALERTS.labels("transfer_not_booked").inc()
+            attempt = rules.sending(paid[0].payout.attempt, time.time())
+            said = "It was sent, and cannot be booked."
+            later = Unpaid(paid[0].payout, attempt, TransferStatus.FAILED, UNBOOKABLE_S, said)
+            await _written(partial(payout_results.unpaid, self._pool, later))

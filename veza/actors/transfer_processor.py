@@ -25,6 +25,8 @@ ROUNDS = 2
 POOL_SIZE = 4
 # How long a missed wakeup could go unnoticed.
 LOOK_S = 10.0
+# Sales come one by one, and what is claimed together costs little more than one.
+GATHER_S = 0.1
 AWAY_S = 1.0
 DRAIN_S = 4.0
 
@@ -72,6 +74,7 @@ class TransferProcessor:
                 if not done:
                     due = await payout_queue.next_due(pool)
                     await self._wakeups.wait(TRANSFERS, LOOK_S if due is None else min(max(due, 0.01), LOOK_S))
+                    await self._rest(GATHER_S)
             except FAILURES as error:
                 log.warning("transfers not worked off", extra={"reason": type(error).__name__})
                 await self._rest(AWAY_S)

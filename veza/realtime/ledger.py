@@ -39,6 +39,7 @@ class Kind(StrEnum):
     REVERSAL = "reversal"
     DISPUTE = "dispute"
     DISPUTE_WON = "dispute_won"
+    DISPUTE_MOVED = "dispute_moved"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -116,6 +117,11 @@ def dispute(dispute_id: UUID, currency: str, shares: Iterable[Share]) -> Movemen
 def dispute_won(dispute_id: UUID, currency: str, shares: Iterable[Share]) -> Movement:
     """The bank returned what it had taken."""
     return Movement(Kind.DISPUTE_WON, dispute_id, currency, _split(Account.PROVIDER, shares, 1))
+
+
+def dispute_moved(reference: UUID, currency: str, shares: Iterable[Share]) -> Movement:
+    """A loss that was the platform's is the sellers' after all. `shares` hold what each of them gives up for it."""
+    return Movement(Kind.DISPUTE_MOVED, reference, currency, _split(Account.PLATFORM_FEE, shares, -1))
 
 
 def _between(to: Account, of: Account, amount_cents: int) -> tuple[Entry, ...]:

@@ -8,7 +8,7 @@ from veza.realtime import dispute as rules
 from veza.realtime import ledger as movements
 from veza.realtime.money import Share
 from veza.realtime.order import BOUGHT
-from veza.storage import ledger, notifications, orders, payouts, refunds, sales
+from veza.storage import ledger, notifications, orders, payouts, refund_results, refunds, sales
 from veza.storage.database import Connection, transaction
 from veza.storage.notifications import NotificationKind
 
@@ -49,16 +49,7 @@ async def opened(
             return False
         gone = await refunds.before(connection, order.id)
         lost = rules.given_up(await orders.shares_of(connection, order.id), gone.cents, amount)
-        await connection.execute(
-            """
-            INSERT INTO dispute_shares (dispute_id, seller_id, amount_cents, fee_cents)
-            SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[])
-            """,
-            dispute_id,
-            [share.seller_id for share in lost],
-            [share.amount_cents for share in lost],
-            [share.fee_cents for share in lost],
-        )
+        await refund_results.add_dispute_shares(connection, dispute_id, lost)
         await ledger.record(connection, movements.dispute(dispute_id, order.currency, lost))
         await _count(connection, order.id)
         await payouts.take_back(connection, order.id, lost)
@@ -97,12 +88,8 @@ async def closed(pool: Any, payment_id: str, reference: str, *, won: bool) -> bo
 
 
 async def _count(connection: Connection, order_id: UUID) -> None:
-    """What went back of an order, with what is disputed, though never more than was charged."""
-    gone = await refunds.before(connection, order_id)
-    await connection.execute(
-        "UPDATE orders SET returned_cents = least(total_cents, $2) WHERE id = $1", order_id, sum(gone.cents.values())
-    )
-    await refunds.settle_status(connection, order_id)
+    await refund_results.count_returned(connection, order_id)
+    await refund_results.settle_status(connection, order_id)
 
 
 async def _tell(connection: Connection, order: sales.Locked, lost: tuple[Share, ...], status: str) -> None:

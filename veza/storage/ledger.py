@@ -1,10 +1,10 @@
 """The ledger as it is stored: movements are only ever added, and balances are sums of their entries."""
 
 from collections import defaultdict
-from uuid import UUID
+from typing import Any
 
 from veza.realtime.ledger import Account, Movement
-from veza.storage.database import Connection
+from veza.storage.database import Connection, sql, transaction
 
 
 async def record(connection: Connection, *movements: Movement) -> None:
@@ -44,6 +44,15 @@ async def record(connection: Connection, *movements: Movement) -> None:
     )
 
 
+async def close(pool: Any) -> int:
+    """Add up what sellers' entries sum to until an hour ago; returns how many balances changed."""
+    async with transaction(pool) as connection:
+        # One at a time, or two would add the same up.
+        await connection.execute("LOCK TABLE ledger_closings IN SHARE ROW EXCLUSIVE MODE")
+        done = await connection.execute(sql("close_ledger"))
+    return int(done.rpartition(" ")[2])
+
+
 async def balances(connection: Connection) -> dict[str, dict[Account, int]]:
     """What is on each account, by currency; debits are positive."""
     rows = await connection.fetch(
@@ -53,15 +62,3 @@ async def balances(connection: Connection) -> dict[str, dict[Account, int]]:
     for row in rows:
         found[row["currency"]][Account(row["account"])] = row["cents"]
     return dict(found)
-
-
-async def owed(connection: Connection, seller_id: UUID) -> dict[str, int]:
-    """What we owe a seller, by currency; below zero it is the seller who owes."""
-    rows = await connection.fetch(
-        """
-        SELECT currency, -sum(amount_cents)::bigint AS cents FROM ledger_entries
-        WHERE seller_id = $1 GROUP BY currency ORDER BY currency
-        """,
-        seller_id,
-    )
-    return {row["currency"]: row["cents"] for row in rows}

@@ -1,24 +1,16 @@
 """Orders: what somebody buys, at the prices of that moment, and the one payment of it."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from veza.errors import Conflict, InvalidArgument, OrderNotFound, PermissionDenied, ProductNotFound
-from veza.ids import base32, new_id
+from veza.errors import OrderNotFound
+from veza.ids import base32
 from veza.realtime import money
-from veza.realtime.order import EXPIRES_SECONDS, OrderStatus
-from veza.storage.database import Connection, transaction
-
-MOST_ITEMS = 50
-MOST_PIECES = 100
-MOST_WAITING = 100
-# What payment providers take at once (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
-MOST_CENTS = 99_999_999
+from veza.realtime.order import OrderStatus
+from veza.storage.database import Connection
 
 
 class OrderItem(msgspec.Struct, frozen=True):
@@ -86,161 +78,6 @@ def payment_id_of(order_id: UUID) -> str:
     Hyperswitch takes 30 characters at most (https://api-reference.hyperswitch.io/v1/payments/payments--create).
     """
     return f"pay_{base32(order_id)}"
-
-
-# -- creating ----------------------------------------------------------------------------------------------------
-
-
-async def create(
-    pool: Any, buyer_id: UUID, wanted: Mapping[UUID, int], *, method: str, fee_rate: Decimal, provider: str
-) -> Order:
-    """An order of so many pieces of each product, with the stock it needs taken, and a payment to be asked for.
-
-    Raises InvalidArgument, ProductNotFound, PermissionDenied for one's own, Conflict where the stock does not suffice.
-    """
-    order_id = new_id()
-    async with transaction(pool) as connection:
-        rows = await connection.fetch(
-            """
-            SELECT id, seller_id, title, product_type, price_cents, currency, stock FROM products
-            WHERE id = ANY ($1::uuid[]) AND status = 'published' AND deleted_at IS NULL
-            """,
-            list(wanted),
-        )
-        products = {row["id"]: row for row in rows}
-        _check(buyer_id, wanted, products)
-        await _check_waiting(connection, buyer_id)
-        await take_stock(connection, {i: n for i, n in wanted.items() if products[i]["stock"] is not None})
-        lines = [
-            money.Line(new_id(), products[i]["seller_id"], products[i]["price_cents"], n) for i, n in wanted.items()
-        ]
-        total = sum(line.amount_cents for line in lines)
-        if total > MOST_CENTS:
-            raise InvalidArgument("An order of so much cannot be paid at once.", (("items", "too much"),))
-        shares = money.shares(lines, fee_rate)
-        currency = next(iter(products.values()))["currency"]
-        await connection.execute(
-            """
-            INSERT INTO orders
-                (id, buyer_id, currency, total_cents, fee_cents, payment_method, stock_held, expires_at)
-            VALUES ($1, $2, $3, $4, $5, $6, true, now() + $7::interval)
-            """,
-            order_id,
-            buyer_id,
-            currency,
-            total,
-            sum(share.fee_cents for share in shares),
-            method,
-            timedelta(seconds=EXPIRES_SECONDS),
-        )
-        await _insert_items(connection, order_id, wanted, products, lines)
-        await _insert_shares(connection, order_id, shares)
-        await connection.execute(
-            "INSERT INTO payments (order_id, provider, payment_id) VALUES ($1, $2, $3)",
-            order_id,
-            provider,
-            payment_id_of(order_id),
-        )
-        return await get(connection, order_id)
-
-
-def _check(buyer_id: UUID, wanted: Mapping[UUID, int], products: Mapping[UUID, Any]) -> None:
-    if len(products) < len(wanted):
-        raise ProductNotFound
-    if any(row["seller_id"] == buyer_id for row in products.values()):
-        raise PermissionDenied("You cannot buy what is your own.")
-    if len({row["currency"] for row in products.values()}) > 1:
-        raise InvalidArgument("One order has one currency.", (("items", "several currencies"),))
-
-
-async def _check_waiting(connection: Connection, buyer_id: UUID) -> None:
-    """Pending orders hold stock, so nobody has any number of them."""
-    waiting = await connection.fetchval(
-        "SELECT count(*) FROM orders WHERE buyer_id = $1 AND status = 'pending'", buyer_id
-    )
-    if waiting >= MOST_WAITING:
-        raise Conflict("Too many orders wait for their payment.")
-
-
-async def _insert_items(
-    connection: Connection,
-    order_id: UUID,
-    wanted: Mapping[UUID, int],
-    products: Mapping[UUID, Any],
-    lines: list[money.Line],
-) -> None:
-    await connection.execute(
-        """
-        INSERT INTO order_items
-            (id, order_id, position, product_id, seller_id, title, product_type, unit_cents, quantity, stock_taken)
-        SELECT i.id, $1, i.position, i.product_id, i.seller_id, i.title, i.product_type, i.unit_cents, i.quantity,
-               i.stock_taken
-        FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::int[],
-                    $9::bool[]) WITH ORDINALITY
-            AS i (id, product_id, seller_id, title, product_type, unit_cents, quantity, stock_taken, position)
-        """,
-        order_id,
-        [line.item_id for line in lines],
-        list(wanted),
-        [line.seller_id for line in lines],
-        [products[each]["title"] for each in wanted],
-        [products[each]["product_type"] for each in wanted],
-        [line.unit_cents for line in lines],
-        [line.quantity for line in lines],
-        [products[each]["stock"] is not None for each in wanted],
-    )
-
-
-async def _insert_shares(connection: Connection, order_id: UUID, shares: Iterable[money.Share]) -> None:
-    shares = tuple(shares)
-    await connection.execute(
-        """
-        INSERT INTO order_shares (order_id, seller_id, amount_cents, fee_cents)
-        SELECT $1, s.* FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS s
-        """,
-        order_id,
-        [share.seller_id for share in shares],
-        [share.amount_cents for share in shares],
-        [share.fee_cents for share in shares],
-    )
-
-
-async def take_stock(connection: Connection, wanted: Mapping[UUID, int]) -> None:
-    """Take pieces of products from their stock, where they have one. Raises Conflict, with some taken already."""
-    # In one order for all, or two orders might wait for each other.
-    for product_id in sorted(wanted):
-        done = await connection.execute(
-            "UPDATE products SET stock = stock - $2 WHERE id = $1 AND (stock IS NULL OR stock >= $2)",
-            product_id,
-            wanted[product_id],
-        )
-        if done == "UPDATE 0":
-            raise Conflict("There is not enough of it left.", (("items", "sold out"),))
-
-
-async def lock_products(connection: Connection, order_id: UUID) -> None:
-    """Lock an order's products, in one order for all. In a statement of its own: one that also changes them would see
-    them as they were before the lock, and wait for whoever waits for it.
-    """
-    await connection.execute(
-        """
-        SELECT FROM products WHERE id IN (SELECT product_id FROM order_items WHERE order_id = $1)
-        ORDER BY id FOR NO KEY UPDATE
-        """,
-        order_id,
-    )
-
-
-async def give_stock_back(connection: Connection, order_id: UUID) -> None:
-    """Return what a pending order took. A product that has no stock any more, or had none then, gains nothing."""
-    await lock_products(connection, order_id)
-    await connection.execute(
-        """
-        UPDATE products p SET stock = least(p.stock + i.quantity, 1000000) FROM order_items i
-        WHERE i.order_id = $1 AND i.stock_taken AND p.id = i.product_id AND p.stock IS NOT NULL
-        """,
-        order_id,
-    )
 
 
 # -- reading -----------------------------------------------------------------------------------------------------

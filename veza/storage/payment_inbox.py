@@ -4,7 +4,7 @@ from typing import Any
 
 from veza.realtime.order import Verdict
 from veza.realtime.payment_events import PaymentEvent
-from veza.storage import disputes, refunds, sales
+from veza.storage import disputes, refund_results, sales
 from veza.storage.disputes import NotAsCharged, PaymentNotBooked
 from veza.storage.sales import PaymentUnknown
 
@@ -23,7 +23,14 @@ async def apply(pool: Any, event: PaymentEvent) -> str:
                 return await sales.failed(pool, event.payment_id, None)
             case "refund.succeeded" | "refund.failed":
                 return await _refund(pool, event)
-            case "dispute.opened" | "dispute.won" | "dispute.lost" | "dispute.accepted" | "dispute.expired":
+            case (
+                "dispute.opened"
+                | "dispute.won"
+                | "dispute.lost"
+                | "dispute.accepted"
+                | "dispute.expired"
+                | "dispute.cancelled"
+            ):
                 return await _dispute(pool, event)
     except (PaymentUnknown, PaymentNotBooked) as error:
         raise NotYet(type(error).__name__) from error
@@ -38,17 +45,25 @@ async def _dispute(pool: Any, event: PaymentEvent) -> str:
         except NotAsCharged:
             return Verdict.ALERT
         return "disputed" if new else Verdict.IGNORE
-    won = event.name == "dispute.won"
+    won = event.name in {"dispute.won", "dispute.cancelled"}
     if not await disputes.closed(pool, event.payment_id, reference, won=won):
         return Verdict.IGNORE
     return "dispute won" if won else "dispute lost"
 
 
 async def _refund(pool: Any, event: PaymentEvent) -> str:
-    refund_id = await refunds.find(pool, event.payment_id, event.refund_id, event.amount_cents)
+    if event.refund_id is None:
+        # Which of several it is of nobody can say: the provider is asked for each that is pending.
+        if not await refund_results.hurry(pool, event.payment_id):
+            raise NotYet("RefundUnknown")
+        return "asked"
+    refund_id = await refund_results.find(pool, event.payment_id, event.refund_id)
     if refund_id is None:
         raise NotYet("RefundUnknown")
     if event.name == "refund.succeeded":
-        return "refunded" if await refunds.succeeded(pool, refund_id) else Verdict.IGNORE
-    failed = await refunds.failed(pool, refund_id, "The provider could not give the money back.")
+        if await refund_results.succeeded(pool, refund_id):
+            return "refunded"
+        # The money went back twice over: to the buyer, and to the sellers when we took it for refused.
+        return Verdict.ALERT if await refund_results.has_failed(pool, refund_id) else Verdict.IGNORE
+    failed = await refund_results.failed(pool, refund_id, "The provider could not give the money back.")
     return "refund failed" if failed else Verdict.IGNORE

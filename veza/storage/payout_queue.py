@@ -161,42 +161,49 @@ def _ask(attempt: Attempt) -> bool:
 
 async def renew(pool: Any, leases: dict[UUID, int]) -> set[UUID]:
     """Hold leases for longer; returns the sellers whose lease still holds."""
-    rows = await pool.fetch(
+    async with transaction(pool) as connection:
+        held = await _lock(connection, leases)
+        await connection.execute(
+            "UPDATE payout_lanes SET lease_until = now() + $2::interval WHERE seller_id = ANY ($1::uuid[])", held, LEASE
+        )
+        return set(held)
+
+
+async def _lock(connection: Connection, leases: dict[UUID, int]) -> list[UUID]:
+    """Lock the lanes whose lease still holds, in one order for all; in a statement of its own, for the next must see
+    what whoever held these locks has committed.
+    """
+    rows = await connection.fetch(
         """
-        UPDATE payout_lanes l SET lease_until = now() + $3::interval
-        FROM unnest($1::uuid[], $2::bigint[]) AS m (seller_id, lease)
-        WHERE l.seller_id = m.seller_id AND l.lease = m.lease RETURNING l.seller_id
+        SELECT l.seller_id FROM payout_lanes l
+        JOIN unnest($1::uuid[], $2::bigint[]) AS m (seller_id, lease) ON l.seller_id = m.seller_id AND l.lease = m.lease
+        ORDER BY l.seller_id FOR UPDATE OF l
         """,
         list(leases),
         list(leases.values()),
-        LEASE,
     )
-    return {row["seller_id"] for row in rows}
+    return [row["seller_id"] for row in rows]
 
 
 async def release(pool: Any, leases: dict[UUID, int]) -> None:
     """Give leases back; each lane is due when the next of its transfers or reversals is."""
     async with transaction(pool) as connection:
-        # In a statement of its own: the next must see what whoever held these locks has committed.
-        rows = await connection.fetch(
-            """
-            SELECT l.seller_id FROM payout_lanes l
-            JOIN unnest($1::uuid[], $2::bigint[]) AS m (seller_id, lease)
-              ON l.seller_id = m.seller_id AND l.lease = m.lease
-            ORDER BY l.seller_id FOR UPDATE OF l
-            """,
-            list(leases),
-            list(leases.values()),
-        )
-        await connection.execute(sql("release_lanes"), [row["seller_id"] for row in rows])
+        await connection.execute(sql("release_lanes"), await _lock(connection, leases))
 
 
-async def end(connection: Connection, processor: str) -> None:
+async def end(connection: Any, processor: str) -> None:
     """End the leases of a processor that is dead: whoever is next goes on where it was."""
-    await connection.execute(
-        "UPDATE payout_lanes SET lease_until = now(), due_at = least(due_at, now()) WHERE leased_by = $1", processor
-    )
-    await wakeups.wake(connection, wakeups.TRANSFERS)
+    async with connection.transaction():
+        rows = await connection.fetch("SELECT seller_id, lease FROM payout_lanes WHERE leased_by = $1", processor)
+        held = await _lock(connection, {row["seller_id"]: row["lease"] for row in rows})
+        await connection.execute(
+            """
+            UPDATE payout_lanes SET lease_until = now(), due_at = least(due_at, now())
+            WHERE seller_id = ANY ($1::uuid[])
+            """,
+            held,
+        )
+        await wakeups.wake(connection, wakeups.TRANSFERS)
 
 
 async def next_due(pool: Any) -> float | None:

@@ -10,7 +10,7 @@ from veza.ids import new_id
 from veza.realtime import ledger as movements
 from veza.realtime.transfer import Attempt, TransferStatus
 from veza.storage import ledger, notifications
-from veza.storage.database import transaction
+from veza.storage.database import Connection, transaction
 from veza.storage.notifications import Notice, NotificationKind
 from veza.storage.payout_queue import Payout, Takeback
 
@@ -132,16 +132,22 @@ async def unpaid(pool: Any, result: Unpaid) -> bool:
 
 # -- reversals ---------------------------------------------------------------------------------------------------
 
-_HELD = """
-    SELECT r.id FROM reversals r JOIN payout_lanes l ON l.seller_id = r.seller_id
-    WHERE r.id = $1 AND r.status = 'pending' AND l.lease = $2 FOR UPDATE OF r
-    """
+
+async def _held(connection: Connection, takeback: Takeback) -> bool:
+    """Whether the lease holds, and will until the transaction ends; the reversal is locked after its lane."""
+    lease = await connection.fetchval(
+        "SELECT lease FROM payout_lanes WHERE seller_id = $1 FOR SHARE", takeback.seller_id
+    )
+    row = await connection.fetchrow(
+        "SELECT FROM reversals WHERE id = $1 AND status = 'pending' FOR UPDATE", takeback.id
+    )
+    return lease == takeback.lease and row is not None
 
 
 async def taken_back(pool: Any, takeback: Takeback, provider_id: str) -> bool:
     """A reversal was made; False when the lease was lost, or it is done."""
     async with transaction(pool) as connection:
-        if await connection.fetchval(_HELD, takeback.id, takeback.lease) is None:
+        if not await _held(connection, takeback):
             return False
         await connection.execute(
             """
@@ -169,7 +175,7 @@ async def taken_back(pool: Any, takeback: Takeback, provider_id: str) -> bool:
 async def not_taken_back(pool: Any, takeback: Takeback, error: str) -> bool:
     """The provider will not reverse it: what is missing is the seller's debt. False when the lease was lost."""
     async with transaction(pool) as connection:
-        if await connection.fetchval(_HELD, takeback.id, takeback.lease) is None:
+        if not await _held(connection, takeback):
             return False
         await connection.execute(
             """
@@ -185,7 +191,7 @@ async def not_taken_back(pool: Any, takeback: Takeback, error: str) -> bool:
 async def postponed(pool: Any, takeback: Takeback, attempt: Attempt, wait_seconds: float, error: str | None) -> bool:
     """A reversal is tried again later; False when the lease was lost."""
     async with transaction(pool) as connection:
-        if await connection.fetchval(_HELD, takeback.id, takeback.lease) is None:
+        if not await _held(connection, takeback):
             return False
         await connection.execute(
             """

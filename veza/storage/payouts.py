@@ -39,13 +39,16 @@ async def make_due(connection: Connection, seller_ids: Iterable[UUID]) -> None:
     """There is something to be done for these sellers, at once. Locks their lanes."""
     await connection.execute(
         """
-        INSERT INTO payout_lanes AS l (seller_id, due_at)
-        SELECT seller_id, now() FROM unnest($1::uuid[]) AS s (seller_id) ORDER BY seller_id
-        ON CONFLICT (seller_id) DO UPDATE SET due_at = least(l.due_at, now())
+        WITH made AS (
+            INSERT INTO payout_lanes AS l (seller_id, due_at)
+            SELECT seller_id, now() FROM unnest($1::uuid[]) AS s (seller_id) ORDER BY seller_id
+            ON CONFLICT (seller_id) DO UPDATE SET due_at = least(l.due_at, now())
+        )
+        SELECT pg_notify($2, '')
         """,
         sorted(set(seller_ids)),
+        wakeups.TRANSFERS,
     )
-    await wakeups.wake(connection, wakeups.TRANSFERS)
 
 
 async def take_back(connection: Connection, order_id: UUID, shares: Iterable[Share]) -> None:
@@ -56,10 +59,8 @@ async def take_back(connection: Connection, order_id: UUID, shares: Iterable[Sha
     await make_due(connection, back)
     rows = await connection.fetch(
         """
-        SELECT t.*, (SELECT coalesce(sum(r.amount_cents), 0)::bigint FROM reversals r
-                     WHERE r.transfer_id = t.id AND r.status = 'pending') AS reversing_cents
-        FROM transfers t WHERE t.order_id = $1 AND t.seller_id = ANY ($2::uuid[]) AND t.status <> 'reversed'
-        ORDER BY t.id FOR UPDATE OF t
+        SELECT * FROM transfers WHERE order_id = $1 AND seller_id = ANY ($2::uuid[]) AND status <> 'reversed'
+        ORDER BY id FOR UPDATE
         """,
         order_id,
         list(back),
@@ -72,7 +73,7 @@ async def take_back(connection: Connection, order_id: UUID, shares: Iterable[Sha
 
 
 async def _take_back(connection: Connection, row: Any, cents: int) -> None:
-    if row["status"] == "processing" or row["sent_at"] is not None:
+    if row["sent_at"] is not None:
         await connection.execute("UPDATE transfers SET noted_cents = noted_cents + $2 WHERE id = $1", row["id"], cents)
         return
     await connection.execute(
@@ -86,7 +87,14 @@ async def _take_back(connection: Connection, row: Any, cents: int) -> None:
         cents,
     )
     if row["status"] == "completed":
-        left = row["sent_cents"] - row["reversed_cents"] - row["reversing_cents"]
+        # Read now: under the lock nobody else begins a reversal of it.
+        reversing = await connection.fetchval(
+            """
+            SELECT coalesce(sum(amount_cents), 0)::bigint FROM reversals WHERE transfer_id = $1 AND status = 'pending'
+            """,
+            row["id"],
+        )
+        left = row["sent_cents"] - row["reversed_cents"] - reversing
         await reverse(connection, row["id"], row["seller_id"], min(cents, left))
 
 

@@ -13,9 +13,9 @@ from veza.ids import new_id
 from veza.realtime import ledger as movements
 from veza.realtime.money import Share
 from veza.realtime.order import BOUGHT, OrderStatus, Verdict, on_failure, on_success
-from veza.storage import invoices, ledger, notifications, orders, payouts, wakeups
+from veza.storage import invoices, ledger, notifications, orders, payouts, stock, wakeups
 from veza.storage.database import Connection, transaction
-from veza.storage.notifications import NotificationKind
+from veza.storage.notifications import Notice, NotificationKind
 
 
 class PaymentUnknown(Exception):
@@ -75,10 +75,9 @@ async def succeeded(pool: Any, payment_id: str, amount_cents: int | None, curren
             verdict = Verdict.GIVE_BACK
         match verdict:
             case Verdict.SELL:
-                await _received(connection, order)
                 await _sell(connection, order)
             case Verdict.GIVE_BACK:
-                await _received(connection, order)
+                await connection.execute(_RECEIVED, order.id, order.total_cents)
                 await _give_back(connection, order)
             case Verdict.IGNORE if order.payment_status == "succeeded" and order.status not in BOUGHT:
                 await _give_back_again(connection, order)
@@ -111,22 +110,24 @@ async def failed(pool: Any, payment_id: str, error: str | None) -> Verdict:
 
 async def expire(pool: Any, most: int) -> int:
     """End pending orders that had their time; returns how many. A payment that comes after all still counts."""
-    async with transaction(pool) as connection:
-        rows = await connection.fetch(
-            """
-            SELECT id FROM orders WHERE status = 'pending' AND expires_at <= now()
-            ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
-            """,
-            most,
-        )
-        for row in rows:
-            await _end(connection, row["id"], OrderStatus.EXPIRED)
-        return len(rows)
+    for done in range(most):
+        # One at a time: the products of several would be locked in no order.
+        async with transaction(pool) as connection:
+            order_id = await connection.fetchval(
+                """
+                SELECT id FROM orders WHERE status = 'pending' AND expires_at <= now()
+                ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
+                """
+            )
+            if order_id is None:
+                return done
+            await _end(connection, order_id, OrderStatus.EXPIRED)
+    return most
 
 
 async def _end(connection: Connection, order_id: UUID, status: OrderStatus) -> None:
     await connection.execute("UPDATE orders SET status = $2, stock_held = false WHERE id = $1", order_id, status.value)
-    await orders.give_stock_back(connection, order_id)
+    await stock.give_back(connection, order_id)
 
 
 async def _has_stock(connection: Any, order: Locked) -> bool:
@@ -136,38 +137,36 @@ async def _has_stock(connection: Any, order: Locked) -> bool:
     [items] = (await orders.items_of(connection, [order.id])).values()
     try:
         async with connection.transaction():
-            await orders.take_stock(connection, {item.product_id: item.quantity for item in items})
+            await stock.take(connection, {item.product_id: item.quantity for item in items})
     except Conflict:
         return False
     return True
 
 
-async def _received(connection: Connection, order: Locked) -> None:
-    await connection.execute(
-        """
-        UPDATE payments SET status = 'succeeded', received_cents = $2, received_at = now(), error = NULL, alert = NULL
-        WHERE order_id = $1
-        """,
-        order.id,
-        order.total_cents,
-    )
+# What the provider has, is ours to sell for or to give back.
+_RECEIVED = """
+    UPDATE payments SET status = 'succeeded', received_cents = $2, received_at = now(), error = NULL, alert = NULL,
+        asked_at = NULL
+    WHERE order_id = $1
+    """
 
 
 async def _sell(connection: Connection, order: Locked) -> None:
     shares = await orders.shares_of(connection, order.id)
     await ledger.record(connection, _payment(order), movements.sale(order.id, order.currency, shares))
-    await orders.lock_products(connection, order.id)
+    await stock.lock_products(connection, order.id)
     await connection.execute(
-        """
-        WITH paid AS (
+        f"""
+        WITH received AS ({_RECEIVED}), paid AS (
             UPDATE orders SET status = 'paid', paid_at = now(), stock_held = true WHERE id = $1
         ), shared AS (
             UPDATE order_shares SET sold_at = now() WHERE order_id = $1
         )
         UPDATE products p SET sold_count = p.sold_count + i.quantity FROM order_items i
         WHERE i.order_id = $1 AND p.id = i.product_id
-        """,
+        """,  # noqa: S608 - a constant
         order.id,
+        order.total_cents,
     )
     await payouts.owe(connection, order.id, order.id, order.currency, shares)
     await _tell(connection, order, shares)
@@ -181,7 +180,7 @@ def _payment(order: Locked) -> movements.Movement:
 
 async def _tell(connection: Connection, order: Locked, shares: tuple[Share, ...]) -> None:
     bought = {"order_id": order.id, "total_cents": order.total_cents, "currency": order.currency}
-    await notifications.add(connection, [order.buyer_id], NotificationKind.ORDER_PAID, bought)
+    notices = [Notice(order.buyer_id, NotificationKind.ORDER_PAID, bought)]
     for share in shares:
         sold = {
             "order_id": order.id,
@@ -189,7 +188,8 @@ async def _tell(connection: Connection, order: Locked, shares: tuple[Share, ...]
             "platform_fee_cents": share.fee_cents,
             "currency": order.currency,
         }
-        await notifications.add(connection, [share.seller_id], NotificationKind.SALE, sold, actor_id=order.buyer_id)
+        notices.append(Notice(share.seller_id, NotificationKind.SALE, sold))
+    await notifications.add_each(connection, notices)
 
 
 async def _give_back(connection: Connection, order: Locked) -> None:
@@ -217,22 +217,29 @@ async def _give_back_again(connection: Connection, order: Locked) -> None:
 
 
 async def unheard(pool: Any, most: int) -> list[str]:
-    """Payments of which nothing was heard for two minutes, by name; asked for now, they are left alone for a while.
+    """Payments of which nothing good was heard for two minutes, by name; asked for now, they are left alone a while.
 
-    The older, the rarer: at most once an hour. After a week there is nothing to be heard any more.
+    The older, the rarer: at most once an hour. After a week nothing comes any more, nor a day after a failure, when the
+    buyer may still try again with the same payment: then `asked_at` is null.
     """
-    rows = await pool.fetch(
-        """
-        UPDATE payments SET asked_at = now()
-        WHERE order_id = ANY (ARRAY(
-            SELECT order_id FROM payments
-            WHERE status IN ('creating', 'processing') AND asked_at < now() - interval '2 minutes'
-              AND created_at > now() - interval '7 days'
-              AND asked_at < now() - least(interval '1 hour', (now() - created_at) / 4)
-            ORDER BY asked_at LIMIT $1 FOR UPDATE SKIP LOCKED
-        ))
-        RETURNING payment_id
-        """,
-        most,
-    )
-    return [row["payment_id"] for row in rows]
+    async with transaction(pool) as connection:
+        await connection.execute(
+            """
+            UPDATE payments SET asked_at = NULL WHERE asked_at IS NOT NULL
+              AND created_at < now() - CASE status WHEN 'failed' THEN interval '1 day' ELSE interval '7 days' END
+            """
+        )
+        rows = await connection.fetch(
+            """
+            UPDATE payments SET asked_at = now()
+            WHERE order_id = ANY (ARRAY(
+                SELECT order_id FROM payments
+                WHERE asked_at < now() - interval '2 minutes'
+                  AND asked_at < now() - least(interval '1 hour', (now() - created_at) / 4)
+                ORDER BY asked_at LIMIT $1 FOR UPDATE SKIP LOCKED
+            ))
+            RETURNING payment_id
+            """,
+            most,
+        )
+        return [row["payment_id"] for row in rows]

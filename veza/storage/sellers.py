@@ -66,11 +66,15 @@ async def checked(pool: Any, account_id: str, *, details_submitted: bool, payout
 
 
 async def to_check(pool: Any, most: int, age: timedelta) -> list[str]:
-    """Accounts that could not be paid when they were last looked at, `age` ago or more."""
+    """Accounts that could not be paid when they were last looked at, `age` ago or more; the older they are, the rarer,
+    though once in an hour.
+    """
     rows = await pool.fetch(
         """
         UPDATE seller_accounts SET checked_at = now() WHERE seller_id = ANY (ARRAY(
-            SELECT seller_id FROM seller_accounts WHERE NOT payouts_enabled AND checked_at < now() - $2::interval
+            SELECT seller_id FROM seller_accounts
+            WHERE NOT payouts_enabled AND checked_at < now() - $2::interval
+              AND checked_at < now() - least(interval '1 hour', (now() - created_at) / 8)
             ORDER BY checked_at LIMIT $1 FOR UPDATE SKIP LOCKED))
         RETURNING account_id
         """,

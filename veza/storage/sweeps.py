@@ -25,6 +25,8 @@ _EXPIRED: tuple[tuple[str, str, timedelta], ...] = (
         "created_at < now() - $1::interval AND NOT EXISTS (SELECT FROM products p WHERE p.file_id = product_files.id)",
         timedelta(hours=25),
     ),
+    # Longer than any provider sends one again; they hold names and addresses of buyers.
+    ("webhooks", "status IN ('processed', 'ignored') AND received_at < now() - $1::interval", timedelta(days=90)),
     ("notifications", "read_at < now() - $1::interval", notifications.KEPT_READ),
     (
         "notifications",

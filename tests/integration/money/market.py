@@ -151,7 +151,8 @@ class Market:
         """Cut one off; the Supervisor ends its leases."""
         name = name or next(iter(self._processors))
         await self._processors.pop(name).close()
-        await payout_queue.end(self.pool, name)
+        async with self.pool.acquire() as connection:
+            await payout_queue.end(connection, name)
 
     async def close(self) -> None:
         for tasks in [self._jobs, *self._processors.values()]:
@@ -248,7 +249,7 @@ class Market:
 
 @contextlib.asynccontextmanager
 async def open_market(database_url: str, directory: Path) -> AsyncIterator[Market]:
-    """A market on a migrated database, its jobs and one processor at work."""
+    """A market on a migrated database, its jobs and two processors at work."""
     made = load_settings(
         {
             "APP_ENV": "test",
@@ -283,5 +284,7 @@ async def open_market(database_url: str, directory: Path) -> AsyncIterator[Marke
         market = Market(gateway, pool, settings, sandbox, services.payments)
         stack.push_async_callback(market.close)
         market.start_jobs()
+        # Two, as on two nodes.
+        market.start_processor()
         market.start_processor()
         yield market

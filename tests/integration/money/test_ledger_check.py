@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from market import Market, Person
 
+from veza.storage import ledger
 from veza.storage.ledger_check import Report, check_provider
 from veza.storage.ledger_check.books import look
 from veza.storage.ledger_check.provider import BALANCE, PAYMENTS, REFUNDS, TRANSFERS
@@ -49,6 +50,12 @@ async def _too_late(market: Market, buyer: Person, other: Person, single: str) -
 
 
 async def test_right_books_are_found_right(history: Market) -> None:
+    # Only what is an hour old is closed.
+    async with history.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute("UPDATE ledger_movements SET created_at = now() - interval '2 hours' WHERE id % 2 = 0")
+    assert await ledger.close(history.pool) > 0
+    assert await ledger.close(history.pool) == 0
     report = await history.report()
     assert report.findings == []
     assert BALANCE in report.checks
@@ -159,6 +166,10 @@ FAULTS = {
         "UPDATE transfers SET reversed_cents = 0 WHERE reversed_cents > 0",
         {"reversals and their booking agree", TRANSFERS},
     ),
+    "a closed balance is another": (
+        "UPDATE ledger_closings SET cents = cents + 1",
+        {"closed balances are the sums of what they close"},
+    ),
     "an invoice is lost": (
         "DELETE FROM invoices WHERE refund_id IS NULL AND number = (SELECT min(number) FROM invoices)",
         {"invoices are without a gap"},
@@ -172,7 +183,8 @@ FAULTS = {
         {"nothing waits for a person"},
     ),
     "money was taken, and here it failed": (
-        f"UPDATE payments SET status = 'failed', received_cents = NULL, received_at = NULL WHERE order_id = {PAID}",
+        "UPDATE payments SET status = 'failed', received_cents = NULL, received_at = NULL, asked_at = NULL "
+        f"WHERE order_id = {PAID}",
         {"orders and their booking agree", PAYMENTS},
     ),
     "a payment is not at the provider": (

@@ -1,6 +1,7 @@
 """Orders: what somebody buys, what came of it, and what goes back."""
 
 import asyncio
+import logging
 from collections import Counter
 from datetime import timedelta
 from typing import Annotated
@@ -17,10 +18,12 @@ from veza.http.downloads import disposition
 from veza.http.params import Limit, Offset
 from veza.http.routing import Resource
 from veza.realtime.order import OrderStatus
-from veza.storage import invoices, orders, refunds, sales
+from veza.storage import checkout, invoices, orders, refunds, sales
 from veza.storage.orders import Order
 from veza.storage.payments import OutcomeUnknown, ProviderError, ProviderRefused
 from veza.storage.refunds import Refund
+
+log = logging.getLogger(__name__)
 
 resource = Resource("orders", "What people buy: orders, their payment, invoices, refunds.")
 
@@ -29,13 +32,13 @@ class CartItem(msgspec.Struct, frozen=True):
     """So many pieces of a product."""
 
     product_id: UUID
-    quantity: Annotated[int, Meta(ge=1, le=orders.MOST_PIECES)] = 1
+    quantity: Annotated[int, Meta(ge=1, le=checkout.MOST_PIECES)] = 1
 
 
 class NewOrder(msgspec.Struct, frozen=True):
     """What to buy, in one currency, and how it will be paid."""
 
-    items: Annotated[list[CartItem], Meta(min_length=1, max_length=orders.MOST_ITEMS)]
+    items: Annotated[list[CartItem], Meta(min_length=1, max_length=checkout.MOST_ITEMS)]
     payment_method: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,49}(?!\n)$", examples=["card"])]
 
 
@@ -59,7 +62,7 @@ class NewRefund(msgspec.Struct, frozen=True):
 
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
     details: Annotated[str, Meta(max_length=2000)] | None = None
-    items: Annotated[list[UUID], Meta(min_length=1, max_length=orders.MOST_ITEMS)] | None = None
+    items: Annotated[list[UUID], Meta(min_length=1, max_length=checkout.MOST_ITEMS)] | None = None
 
 
 class RefundInitiated(msgspec.Struct, frozen=True):
@@ -93,10 +96,10 @@ async def create_order(ctx: Context, body: NewOrder) -> Order:
     wanted: Counter[UUID] = Counter()
     for item in body.items:
         wanted[item.product_id] += item.quantity
-    if any(pieces > orders.MOST_PIECES for pieces in wanted.values()):
-        sentence = f"at most {orders.MOST_PIECES} of each"
+    if any(pieces > checkout.MOST_PIECES for pieces in wanted.values()):
+        sentence = f"at most {checkout.MOST_PIECES} of each"
         raise InvalidArgument("An order has so many pieces of a product at most.", (("items", sentence),))
-    order = await orders.create(
+    order = await checkout.create(
         pool,
         ctx.principal.user_id,
         wanted,
@@ -104,11 +107,10 @@ async def create_order(ctx: Context, body: NewOrder) -> Order:
         fee_rate=settings.platform_fee_rate,
         provider=buyers.name,
     )
-    await _charge(ctx, order)
-    return await orders.get(pool, order.id)
+    return await _charge(ctx, order)
 
 
-async def _charge(ctx: Context, order: Order) -> None:
+async def _charge(ctx: Context, order: Order) -> Order:
     """Ask the provider for an order's payment. Only what it says of itself later, signed, is believed to be paid."""
     pool, name = ctx.services.pool, order.payment.payment_id
     try:
@@ -121,14 +123,22 @@ async def _charge(ctx: Context, order: Order) -> None:
             return_url=f"https://{ctx.services.settings.app_domain}/orders/{order.id}",
         )
     except OutcomeUnknown:
-        return  # it stays pending, and is asked for by and by
+        return order  # it stays pending, and is asked for by and by
     except ProviderRefused as error:
-        await sales.failed(pool, name, error.message)
-        return
+        log.warning("payment refused", extra={"payment": name, "reason": error.message})
+        await sales.failed(pool, name, "The payment provider does not take this payment.")
+        return await orders.get(pool, order.id)
     except ProviderError as error:
         await sales.failed(pool, name, "The payment provider could not be reached.")
         raise Unavailable("The payment provider cannot be reached; nothing was charged.") from error
     await sales.answered(pool, name, client_secret=payment.client_secret, redirect_url=payment.redirect_url)
+    asked = msgspec.structs.replace(
+        order.payment,
+        status="processing",
+        client_secret=payment.client_secret,
+        redirect_url=payment.redirect_url,
+    )
+    return msgspec.structs.replace(order, payment=asked)
 
 
 @resource.get("/marketplace/orders")

@@ -45,7 +45,7 @@ async def _payments(pool: Connection, payments: Payments, report: Report, listed
     report.checked(PAYMENTS)
     rows = await pool.fetch(
         """
-        SELECT p.payment_id, p.status, p.received_cents, o.total_cents, o.currency FROM payments p
+        SELECT p.payment_id, p.status, p.received_cents, p.asked_at, o.total_cents, o.currency FROM payments p
         JOIN orders o ON o.id = p.order_id
         """
     )
@@ -57,8 +57,8 @@ async def _payments(pool: Connection, payments: Payments, report: Report, listed
             continue
         if row is None:
             report.add(PAYMENTS, each.payment_id, f"they took {each.amount_cents} {each.currency} for no order of ours")
-        elif row["status"] == "failed":
-            report.add(PAYMENTS, each.payment_id, "they have the money, and here it failed")
+        elif row["status"] != "succeeded" and row["asked_at"] is None:
+            report.add(PAYMENTS, each.payment_id, f"they have the money, and here it is {row['status']}")
         elif row["status"] == "succeeded" and (each.amount_cents, each.currency) != (
             row["received_cents"],
             row["currency"],
@@ -153,7 +153,7 @@ async def _balance(pool: Connection, report: Report, held: dict[str, int]) -> No
     """Only when nothing is under way: else the two are of different moments."""
     under_way = await pool.fetchval(
         """
-        SELECT EXISTS (SELECT FROM payments WHERE status IN ('creating', 'processing'))
+        SELECT EXISTS (SELECT FROM payments WHERE asked_at IS NOT NULL AND status <> 'failed')
             OR EXISTS (SELECT FROM refunds WHERE status = 'pending')
             OR EXISTS (SELECT FROM transfers WHERE sent_at IS NOT NULL)
             OR EXISTS (SELECT FROM reversals WHERE sent_at IS NOT NULL)

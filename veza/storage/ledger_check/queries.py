@@ -170,6 +170,14 @@ QUERIES: dict[str, str] = {
         ) parts
         GROUP BY seller_id, currency HAVING sum(cents) < 0
         """,
+    "closed balances are the sums of what they close": """
+        SELECT c.seller_id || ' ' || c.currency AS subject,
+               c.cents || ' is closed, the entries sum to ' || coalesce(sum(e.amount_cents), 0) AS message
+        FROM ledger_closings c
+        LEFT JOIN ledger_entries e
+          ON e.seller_id = c.seller_id AND e.currency = c.currency AND e.movement_id <= c.movement_id
+        GROUP BY c.seller_id, c.currency HAVING c.cents <> coalesce(sum(e.amount_cents), 0)
+        """,
     "invoices are without a gap": """
         SELECT n.year || '-' || lpad(g.number::text, 6, '0') AS subject, 'there is no such invoice' AS message
         FROM invoice_numbers n CROSS JOIN LATERAL generate_series(1, n.last) g (number)

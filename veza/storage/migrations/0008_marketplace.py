@@ -177,7 +177,8 @@ ORDERS = [
         CONSTRAINT order_shares_fee_check CHECK (fee_cents BETWEEN 0 AND amount_cents)
     )""",
     "CREATE INDEX order_shares_sold ON order_shares (seller_id, sold_at DESC, order_id DESC) WHERE sold_at IS NOT NULL",
-    # One for an order. `creating` until the provider has answered; what it charged is `received_cents`.
+    # One for an order. `creating` until the provider has answered; what it charged is `received_cents`. When it was last
+    # asked for is `asked_at`, null once it is not asked for any more.
     """CREATE TABLE payments (
         order_id uuid PRIMARY KEY REFERENCES orders (id),
         provider text NOT NULL,
@@ -189,14 +190,14 @@ ORDERS = [
         alert text,
         received_cents bigint,
         created_at timestamptz NOT NULL DEFAULT now(),
-        asked_at timestamptz NOT NULL DEFAULT now(),
+        asked_at timestamptz DEFAULT now(),
         received_at timestamptz,
         CONSTRAINT payments_status_check CHECK (status IN ('creating', 'processing', 'succeeded', 'failed')),
         CONSTRAINT payments_received_check CHECK (
             (status = 'succeeded') = (received_cents IS NOT NULL) AND (received_cents IS NULL) = (received_at IS NULL))
     ) WITH (fillfactor = 80)""",
     "CREATE UNIQUE INDEX payments_payment_id ON payments (payment_id)",
-    "CREATE INDEX payments_open ON payments (asked_at) WHERE status IN ('creating', 'processing')",
+    "CREATE INDEX payments_open ON payments (asked_at) WHERE asked_at IS NOT NULL",
 ]
 
 REVIEWS = [

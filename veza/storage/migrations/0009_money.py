@@ -12,7 +12,7 @@ LEDGER = [
         currency text NOT NULL,
         created_at timestamptz NOT NULL DEFAULT now(),
         CONSTRAINT ledger_movements_kind_check CHECK (kind IN ('payment', 'sale', 'give_back', 'refund_owed',
-            'refund_paid', 'refund_failed', 'transfer', 'reversal', 'dispute', 'dispute_won')),
+            'refund_paid', 'refund_failed', 'transfer', 'reversal', 'dispute', 'dispute_won', 'dispute_moved')),
         CONSTRAINT ledger_movements_currency_check CHECK (currency ~ '^[A-Z]{3}$')
     )""",
     "CREATE UNIQUE INDEX ledger_movements_once ON ledger_movements (reference, kind)",
@@ -30,8 +30,16 @@ LEDGER = [
         CONSTRAINT ledger_entries_seller_check CHECK ((account = 'seller_payable') = (seller_id IS NOT NULL)),
         CONSTRAINT ledger_entries_amount_check CHECK (amount_cents <> 0)
     )""",
-    """CREATE INDEX ledger_entries_seller ON ledger_entries (seller_id, currency) INCLUDE (amount_cents)
+    """CREATE INDEX ledger_entries_seller ON ledger_entries (seller_id, currency, movement_id) INCLUDE (amount_cents)
         WHERE seller_id IS NOT NULL""",
+    # What a seller's entries up to a movement sum to, so that those of years are not added up with each transfer.
+    """CREATE TABLE ledger_closings (
+        seller_id uuid NOT NULL REFERENCES users (id),
+        currency text NOT NULL,
+        movement_id bigint NOT NULL,
+        cents bigint NOT NULL,
+        PRIMARY KEY (seller_id, currency)
+    )""",
     # A movement and all of its entries are one statement, and checked at its end: one that does not sum to zero, that
     # has no two entries, or another currency among them, cannot be.
     """CREATE FUNCTION refuse_unbalanced(moved bigint[]) RETURNS void LANGUAGE plpgsql AS $$
