@@ -168,7 +168,16 @@ async def sender(people: People, ada: Person) -> Sender:
         "name": "made_up",
         "action": "mute",
     }
-    others = ("attachment_id", "report_id", "announcement_id", "key_id")
+    others = (
+        "attachment_id",
+        "report_id",
+        "announcement_id",
+        "key_id",
+        "order_id",
+        "refund_id",
+        "transfer_id",
+        "webhook_id",
+    )
     return Sender(admin, {**dict.fromkeys(others, unknown), **ids})
 
 

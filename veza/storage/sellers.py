@@ -40,7 +40,7 @@ async def account(connection: Connection, seller_id: UUID) -> SellerAccount | No
 async def add_account(connection: Connection, seller_id: UUID, account_id: str) -> str:
     """Keep a new account; the one there was before, if there was."""
     await connection.execute(
-        "INSERT INTO seller_accounts (seller_id, account_id) VALUES ($1, $2) ON CONFLICT (seller_id) DO NOTHING",
+        "INSERT INTO seller_accounts (seller_id, account_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         seller_id,
         account_id,
     )

@@ -1,0 +1,1 @@
+"""A live stream's encoded frames as fragmented MP4 and (low-latency) HLS, without transcoding and without I/O."""
