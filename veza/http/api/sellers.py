@@ -1,5 +1,6 @@
 """Sellers: what they sold, what is theirs, and the account it is paid to."""
 
+import asyncio
 import hashlib
 from typing import Annotated
 from uuid import UUID
@@ -15,11 +16,15 @@ from veza.realtime.money import PLATFORM_CURRENCY
 from veza.realtime.transfer import TransferStatus
 from veza.storage import accounts, orders, sellers, transfers
 from veza.storage.orders import Sale
-from veza.storage.payments import ProviderError
+from veza.storage.payments import PayoutProvider, ProviderBusy, ProviderError
 from veza.storage.sellers import Balance
 from veza.storage.transfers import Transfer
 
 resource = Resource("sellers", "Selling: sales, balance, transfers, and the account that money goes to.")
+
+
+BUSY_TRIES = 10
+BUSY_S = 0.2
 
 
 class SellerBalance(msgspec.Struct, frozen=True):
@@ -106,21 +111,33 @@ async def get_sale(ctx: Context, order_id: UUID) -> Sale:
 @resource.post("/sell/connect/onboard", errors=(Unavailable,))
 async def onboard(ctx: Context) -> Onboarding:
     """Get a link to the payment provider, where the caller says who they are and where money goes."""
-    pool, me, provider = ctx.services.pool, ctx.principal.user_id, ctx.services.paying.sellers
     site = f"https://{ctx.services.settings.app_domain}/sell"
-    account = await sellers.account(pool, me)
+    provider = ctx.services.paying.sellers
     try:
-        if account is None:
-            person = await accounts.find(pool, me)
-            # Its key makes it one account, however often and from wherever it is asked for at once.
-            made = await provider.create_account(_account_key(me, person.email), seller_id=str(me), email=person.email)
-            account_id = await sellers.add_account(pool, me, made.account_id)
-        else:
-            account_id = account.account_id
+        account_id = await _account(ctx, provider)
         url = await provider.onboarding_link(account_id, return_url=site, refresh_url=f"{site}?again=1")
     except ProviderError as error:
         raise Unavailable("The payment provider cannot be reached.") from error
     return Onboarding(url)
+
+
+async def _account(ctx: Context, provider: PayoutProvider) -> str:
+    """The caller's account at the provider, made when there is none. Raises ProviderError."""
+    pool, me = ctx.services.pool, ctx.principal.user_id
+    for _ in range(BUSY_TRIES):
+        account = await sellers.account(pool, me)
+        if account is not None:
+            return account.account_id
+        person = await accounts.find(pool, me)
+        try:
+            # Its key makes it one account, however often and from wherever it is asked for at once.
+            made = await provider.create_account(_account_key(me, person.email), seller_id=str(me), email=person.email)
+        except ProviderBusy:
+            # Another request of the same person is at it.
+            await asyncio.sleep(BUSY_S)
+            continue
+        return await sellers.add_account(pool, me, made.account_id)
+    raise Unavailable("The payment provider is busy with this account.")
 
 
 def _account_key(seller_id: UUID, email: str) -> str:
