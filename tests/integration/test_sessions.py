@@ -382,6 +382,8 @@ async def test_sweep_removes_what_has_had_its_day_and_nothing_else(gateway: Gate
         "control_log": 1,
         "idempotency_keys": 1,
         "attachments": 0,
+        "product_files": 0,
+        "webhooks": 0,
         "notifications": 0,
         "room_events": 0,
     }
