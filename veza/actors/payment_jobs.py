@@ -13,6 +13,7 @@ from veza import metrics
 from veza.actors.tasks import TaskSet
 from veza.errors import InvalidArgument, Unavailable
 from veza.realtime import payment_events
+from veza.realtime.order import Verdict
 from veza.realtime.transfer import backoff
 from veza.storage import jobs, ledger, payment_inbox, refund_results, sales, sellers, webhooks
 from veza.storage.database import UNREACHABLE
@@ -66,6 +67,8 @@ class PaymentJobs:
         # From the start on, for Prometheus sees no increase in a series that begins at 1.
         for reason in ALERTS:
             metrics.PAYMENT_ALERTS.labels(reason)
+        for verdict in Verdict:
+            metrics.PAYMENT_WEBHOOKS.labels(verdict)
         tasks.start(self._worked_off(WEBHOOKS, self._webhooks, webhooks.take_over), "webhooks")
         tasks.start(self._worked_off(REFUNDS, self._refunds, refund_results.take_over), "refunds")
         tasks.start(self._every("expire_orders", EXPIRE_EVERY_S, self._expire), "expire orders")

@@ -75,6 +75,13 @@ class Payouts:
         self._pool = pool
         self._provider = provider
         self._requests = asyncio.Semaphore(AT_ONCE)
+        # From the start on, for Prometheus sees no increase in a series that begins at 1.
+        for answer in (*Answer, "found", "not_found"):
+            metrics.TRANSFERS.labels(answer)
+        for answer in ("made", Answer.REFUSED, Answer.UNKNOWN, Answer.ANSWERED, Answer.UNSENT):
+            metrics.REVERSALS.labels(answer)
+        for call in ("send", "find", "reverse", "account"):
+            metrics.PROVIDER_SECONDS.labels(call)
 
     async def round(self) -> int:
         """Claim, send and write down; returns how many things were claimed. Raises one of FAILURES when the database
