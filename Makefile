@@ -22,7 +22,7 @@ serve: $(VENV)/.runtime ## install what is missing and start the platform on .ve
 
 # Two runs at a time, since there are two cores: what computes beside what mostly waits. What is killed and paused has
 # the machine to itself.
-COMPUTING := tests/unit tests/simulation tests/integration
+COMPUTING := tests/unit tests/simulation tests/integration tests/conformance tests/fuzzing
 ALONE := tests/chaos tests/multinode
 PYTEST := $(VENV)/bin/pytest -m "not debian"
 
