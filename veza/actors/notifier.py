@@ -6,15 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
 from veza import metrics
 from veza.actors.refs import ActorGone, ActorUnreachable, CallFailed, GatewayRef
-from veza.errors import Unavailable
 from veza.realtime import commands as c
 from veza.realtime import protocol
 from veza.storage import notifications
-from veza.storage.database import UNREACHABLE, open_connection
+from veza.storage.database import FAILURES, open_connection
 from veza.storage.notifications import CHANNEL, Unpushed
 
 log = logging.getLogger(__name__)
@@ -29,7 +26,6 @@ STATEMENT_S = 3.0
 DELIVER_S = 1.0
 # Gateways tell a new owner at once who is there; until they surely have, nobody is taken for absent.
 SETTLE_S = 2.0
-FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
 class Notifier:

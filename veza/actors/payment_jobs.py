@@ -11,12 +11,12 @@ import asyncpg
 
 from veza import metrics
 from veza.actors.tasks import TaskSet
-from veza.errors import InvalidArgument, Unavailable
+from veza.errors import InvalidArgument
 from veza.realtime import payment_events
 from veza.realtime.order import Verdict
 from veza.realtime.transfer import backoff
 from veza.storage import jobs, ledger, payment_inbox, refund_results, sales, sellers, webhooks
-from veza.storage.database import UNREACHABLE
+from veza.storage.database import FAILURES
 from veza.storage.payments import (
     Payment,
     PaymentProvider,
@@ -51,7 +51,6 @@ ACCOUNT_AGE = timedelta(seconds=15)
 
 ALERTS = ("amount", "unknown_payment", "refund_failed", "webhook_failed", "transfer_not_booked")
 
-FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 T = TypeVar("T")
 
 

@@ -14,12 +14,11 @@ import msgspec
 
 from veza import metrics
 from veza.config import Settings
-from veza.errors import Unavailable
 from veza.realtime import transfer as rules
 from veza.realtime.breaker import Breaker
 from veza.realtime.transfer import Answer, Attempt, TransferStatus
 from veza.storage import payout_queue, payout_results, sellers
-from veza.storage.database import UNREACHABLE
+from veza.storage.database import FAILURES
 from veza.storage.payments import (
     OutcomeUnknown,
     PayoutProvider,
@@ -45,7 +44,6 @@ RETRY_S = 0.5
 # What the provider has done and our own rules refuse to book is looked at again after this long, and alerts again.
 UNBOOKABLE_S = 3600.0
 
-FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 T = TypeVar("T")
 
 

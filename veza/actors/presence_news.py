@@ -5,11 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
 from veza import metrics
 from veza.actors.gateway_links import GatewayLinks
-from veza.errors import Unavailable
 from veza.realtime import commands as c
 from veza.realtime.partition import partition_of
 from veza.realtime.presence import OFFLINE
@@ -17,13 +14,12 @@ from veza.realtime.round import CHATTY_ROOM_MEMBERS
 from veza.realtime.shard import ShardCore
 from veza.realtime.takeover import Takeovers
 from veza.storage import partitions, presence
-from veza.storage.database import UNREACHABLE
+from veza.storage.database import FAILURES
 
 log = logging.getLogger(__name__)
 
 # Changes told at once; thousands at a time would hold up what people wrote.
 CHANGES_A_TICK = 500
-FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
 class PresenceNews:

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import asyncpg
-
 from veza.actors.channel import Endpoint, Inlet
 from veza.actors.gateway_links import GatewayLinks
 from veza.actors.mailbox import FairMailbox
@@ -34,7 +32,7 @@ from veza.realtime.presence import Leases
 from veza.realtime.sanctions import Policy
 from veza.realtime.shard import ShardCore
 from veza.storage import messages, partitions, room_log
-from veza.storage.database import UNREACHABLE, open_connection
+from veza.storage.database import FAILURES, open_connection
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +47,6 @@ RECONNECT_S = 0.25
 # A database that hangs holds up even what needs none of it, so it is given up sooner than elsewhere.
 STATEMENT_S = 3.0
 SLEEP_EVERY_S = 30.0
-FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
 class RoomShard:

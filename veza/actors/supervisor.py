@@ -31,7 +31,7 @@ from veza.errors import Conflict, InvalidArgument, Unavailable
 from veza.logs import log_file, rotate, setup_logging
 from veza.realtime.routing import PartitionMap
 from veza.storage import audit, payout_queue
-from veza.storage.database import UNREACHABLE, open_connection, open_pool
+from veza.storage.database import FAILURES, UNREACHABLE, open_connection, open_pool
 from veza.storage.sweeps import sweep
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,6 @@ BALANCE_EVERY_S = 10.0
 CHANGE_S = 60.0
 # As many as the settings allow on a node.
 MOST_SHARDS, MOST_GATEWAYS = 256, 64
-
-FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
 class Supervisor:

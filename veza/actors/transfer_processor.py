@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from veza import metrics
-from veza.actors.payout_rounds import FAILURES, Payouts
+from veza.actors.payout_rounds import Payouts
 from veza.actors.pulse import Pulse
 from veza.actors.tasks import Life, TaskSet
 from veza.config import Settings
 from veza.logs import log_file, setup_logging
 from veza.storage import payout_queue
-from veza.storage.database import open_pool
+from veza.storage.database import FAILURES, open_pool
 from veza.storage.payments import open_payments
 from veza.storage.wakeups import TRANSFERS, Wakeups
 

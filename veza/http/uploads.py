@@ -27,6 +27,7 @@ from veza.http.multipart import FormReader, Part
 from veza.ids import new_id
 from veza.realtime.rate_window import Policy
 from veza.storage import loose_objects
+from veza.storage.database import FAILURES
 from veza.storage.objects import ObjectStore, ObjectWriter
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Uploads:
 async def _discard(ctx: "Context", store: ObjectStore, key: str) -> None:
     try:
         await loose_objects.discard(ctx.services.pool, store, key)
-    except loose_objects.FAILURES as error:
+    except FAILURES as error:
         log.warning("upload left to the sweep", extra={"reason": type(error).__name__})
 
 

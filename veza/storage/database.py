@@ -29,6 +29,9 @@ UNREACHABLE: tuple[type[BaseException], ...] = (
     asyncpg.TooManyConnectionsError,
 )
 
+# What a task outlives that works for ever: the server is away, or has refused a statement.
+FAILURES: tuple[type[BaseException], ...] = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
+
 # While PostgreSQL hangs, a request is refused after the sum of these at the latest: a connection that is free or can be
 # made, one statement, and once more the first for a connection whose statement was given up.
 ACQUIRE_S = 2.0

@@ -9,10 +9,8 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
-
 from veza.errors import Unavailable
-from veza.storage.database import UNREACHABLE, Connection
+from veza.storage.database import FAILURES, Connection
 from veza.storage.objects import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -23,7 +21,6 @@ PATIENCE = timedelta(days=1)
 SETTLE = timedelta(minutes=1)
 BATCH = 100
 SWEEP_EVERY_S = 600.0
-FAILURES = (*UNREACHABLE, asyncpg.PostgresError, Unavailable)
 
 
 async def note(connection: Connection, key: str) -> None:

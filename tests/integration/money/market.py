@@ -19,7 +19,7 @@ from sandboxes import API_KEY, STRIPE_KEY, WEBHOOK_SECRET, Receiver, Sandbox
 from sanic import Sanic
 
 from veza.actors.payment_jobs import PaymentJobs
-from veza.actors.payout_rounds import FAILURES, Payouts
+from veza.actors.payout_rounds import Payouts
 from veza.actors.tasks import TaskSet
 from veza.config import Settings, load_settings
 from veza.http.api import orders, products, sellers, transfers, webhooks
@@ -27,7 +27,7 @@ from veza.http.auth import Authenticator
 from veza.http.services import Services
 from veza.http.tokens import Tokens
 from veza.storage import payout_queue
-from veza.storage.database import open_pool
+from veza.storage.database import FAILURES, open_pool
 from veza.storage.ledger_check import Report, check_books, check_provider
 from veza.storage.payments import Payments
 from veza.storage.payments.calls import Limits
