@@ -1,14 +1,13 @@
 """Disputes: money that a buyer's bank takes back, and sometimes returns."""
 
 from typing import Any
-from uuid import UUID
 
 from veza.ids import new_id
 from veza.realtime import dispute as rules
 from veza.realtime import ledger as movements
 from veza.realtime.money import Share
 from veza.realtime.order import BOUGHT
-from veza.storage import ledger, notifications, orders, payouts, refund_results, refunds, sales
+from veza.storage import ledger, notifications, orders, payouts, returns, sales
 from veza.storage.database import Connection, transaction
 from veza.storage.notifications import NotificationKind
 
@@ -47,11 +46,12 @@ async def opened(
         )
         if dispute_id is None:
             return False
-        gone = await refunds.before(connection, order.id)
+        gone = await returns.before(connection, order.id)
         lost = rules.given_up(await orders.shares_of(connection, order.id), gone.cents, amount)
-        await refund_results.add_dispute_shares(connection, dispute_id, lost)
+        await returns.add_dispute_shares(connection, dispute_id, lost)
         await ledger.record(connection, movements.dispute(dispute_id, order.currency, lost))
-        await _count(connection, order.id)
+        await returns.count_returned(connection, order.id)
+        await returns.settle_status(connection, order.id)
         await payouts.take_back(connection, order.id, lost)
         await _tell(connection, order, lost, "disputed")
         return True
@@ -81,15 +81,11 @@ async def closed(pool: Any, payment_id: str, reference: str, *, won: bool) -> bo
         lost = tuple(Share(**share) for share in shares)
         if won:
             await ledger.record(connection, movements.dispute_won(row["id"], order.currency, lost))
-            await _count(connection, order.id)
+            await returns.count_returned(connection, order.id)
+            await returns.settle_status(connection, order.id)
             await payouts.owe(connection, row["id"], order.id, order.currency, lost)
         await _tell(connection, order, lost, "won" if won else "lost")
         return True
-
-
-async def _count(connection: Connection, order_id: UUID) -> None:
-    await refund_results.count_returned(connection, order_id)
-    await refund_results.settle_status(connection, order_id)
 
 
 async def _tell(connection: Connection, order: sales.Locked, lost: tuple[Share, ...], status: str) -> None:

@@ -1,7 +1,5 @@
-"""What becomes of refunds at the provider, and of disputes beside them; booked as it happens."""
+"""What becomes of refunds at the provider; booked as it happens."""
 
-from collections import Counter
-from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,13 +7,11 @@ from uuid import UUID
 import msgspec
 
 from veza.realtime import ledger as movements
-from veza.realtime import order as rules
-from veza.realtime.dispute import given_up
 from veza.realtime.money import Share
-from veza.storage import invoices, ledger, notifications, orders, payouts, wakeups
+from veza.storage import invoices, ledger, notifications, payouts, returns, wakeups
 from veza.storage.database import Connection, transaction
 from veza.storage.notifications import NotificationKind
-from veza.storage.refunds import before, refund_id_of
+from veza.storage.refunds import refund_id_of
 
 
 class DueRefund(msgspec.Struct, frozen=True):
@@ -104,7 +100,6 @@ class _Pending(msgspec.Struct, frozen=True):
     kind: str
     currency: str
     amount_cents: int
-    requested_by: UUID | None
     shares: tuple[Share, ...]
 
 
@@ -118,7 +113,7 @@ async def _lock(connection: Connection, refund_id: UUID) -> _Pending | None:
         refund_id,
     )
     more = await connection.fetchrow(
-        "SELECT kind, amount_cents, requested_by FROM refunds WHERE id = $1 AND status = 'pending'", refund_id
+        "SELECT kind, amount_cents FROM refunds WHERE id = $1 AND status = 'pending'", refund_id
     )
     if more is None:
         return None
@@ -140,7 +135,7 @@ async def succeeded(pool: Any, refund_id: UUID) -> bool:
             await ledger.record(connection, movements.give_back(refund_id, refund.currency, refund.amount_cents))
         else:
             await ledger.record(connection, movements.refund_paid(refund_id, refund.currency, refund.amount_cents))
-            await settle_status(connection, refund.order_id)
+            await returns.settle_status(connection, refund.order_id)
         await _tell(connection, refund_id, refund, "succeeded")
         if refund.kind == "refund":
             await invoices.credit(connection, refund.order_id, refund_id)
@@ -160,8 +155,8 @@ async def failed(pool: Any, refund_id: UUID, error: str) -> bool:
             await connection.execute("UPDATE refund_items SET active = false WHERE refund_id = $1", refund_id)
             await ledger.record(connection, movements.refund_failed(refund_id, refund.currency, refund.shares))
             await payouts.owe(connection, refund_id, refund.order_id, refund.currency, refund.shares)
-            await _share_disputes_anew(connection, refund_id, refund)
-            await count_returned(connection, refund.order_id)
+            await returns.share_disputes_anew(connection, refund.order_id, refund_id, refund.currency)
+            await returns.count_returned(connection, refund.order_id)
         await _tell(connection, refund_id, refund, "failed")
         return True
 
@@ -173,71 +168,6 @@ async def _close(connection: Connection, refund_id: UUID, status: str, error: st
         status,
         error,
     )
-
-
-async def count_returned(connection: Connection, order_id: UUID) -> None:
-    """What goes back of an order, with what is disputed, though never more than was charged."""
-    gone = await before(connection, order_id)
-    await connection.execute(
-        "UPDATE orders SET returned_cents = least(total_cents, $2) WHERE id = $1", order_id, sum(gone.cents.values())
-    )
-
-
-async def _share_disputes_anew(connection: Connection, refund_id: UUID, refund: _Pending) -> None:
-    """What a bank took while the refund was pending was the platform's loss as far as the refund had emptied the
-    sellers' shares. Now these are full again, and the loss is the sellers'.
-    """
-    shares = await orders.shares_of(connection, refund.order_id)
-    moved: Counter[UUID] = Counter()
-    disputes = await connection.fetch(
-        "SELECT id, amount_cents FROM disputes WHERE order_id = $1 AND status <> 'won' ORDER BY created_at, id",
-        refund.order_id,
-    )
-    for dispute in disputes:
-        rows = await connection.fetch(
-            "DELETE FROM dispute_shares WHERE dispute_id = $1 RETURNING seller_id, amount_cents, fee_cents",
-            dispute["id"],
-        )
-        gone = await before(connection, refund.order_id)
-        lost = given_up(shares, gone.cents, dispute["amount_cents"])
-        await add_dispute_shares(connection, dispute["id"], lost)
-        moved.update({share.seller_id: share.net_cents for share in lost})
-        moved.subtract({row["seller_id"]: row["amount_cents"] - row["fee_cents"] for row in rows})
-    more = [Share(seller_id, cents, 0) for seller_id, cents in moved.items() if cents > 0]
-    if more:
-        await ledger.record(connection, movements.dispute_moved(refund_id, refund.currency, more))
-        await payouts.take_back(connection, refund.order_id, more)
-
-
-async def add_dispute_shares(connection: Connection, dispute_id: UUID, lost: Collection[Share]) -> None:
-    """Whose loss a dispute is."""
-    await connection.execute(
-        """
-        INSERT INTO dispute_shares (dispute_id, seller_id, amount_cents, fee_cents)
-        SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[])
-        """,
-        dispute_id,
-        [share.seller_id for share in lost],
-        [share.amount_cents for share in lost],
-        [share.fee_cents for share in lost],
-    )
-
-
-async def settle_status(connection: Connection, order_id: UUID) -> None:
-    """The status of a bought order by what went back of it, refunded or lost to a bank."""
-    row = await connection.fetchrow(
-        """
-        SELECT o.total_cents,
-               (SELECT coalesce(sum(amount_cents), 0)::bigint FROM refunds
-                WHERE order_id = o.id AND kind = 'refund' AND status = 'succeeded')
-             + (SELECT coalesce(sum(amount_cents), 0)::bigint FROM disputes
-                WHERE order_id = o.id AND status <> 'won') AS returned_cents
-        FROM orders o WHERE o.id = $1
-        """,
-        order_id,
-    )
-    status = rules.after_refunds(row["total_cents"], min(row["total_cents"], row["returned_cents"]))
-    await connection.execute("UPDATE orders SET status = $2 WHERE id = $1", order_id, status.value)
 
 
 async def _tell(connection: Connection, refund_id: UUID, refund: _Pending, status: str) -> None:

@@ -1,6 +1,5 @@
 """Refunds: decided under the order's lock, then asked of the provider, then booked as what it said."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from veza.ids import base32, new_id
 from veza.realtime import ledger as movements
 from veza.realtime import order as rules
 from veza.realtime import refund as planning
-from veza.storage import audit, ledger, orders, payouts, wakeups
+from veza.storage import audit, ledger, orders, payouts, returns, wakeups
 from veza.storage.audit import AuditRow
 from veza.storage.database import Connection, transaction
 from veza.storage.orders import OrderItem
@@ -75,7 +74,7 @@ async def request(
         lines = (await orders.items_of(connection, [order_id]))[order_id]
         wanted = None if items is None else _named(lines, set(items))
         plan = planning.plan(
-            [line.line for line in lines], shares, await before(connection, order_id), wanted, seller_id
+            [line.line for line in lines], shares, await returns.before(connection, order_id), wanted, seller_id
         )
         refund_id = new_id()
         await _insert(connection, refund_id, order_id, plan, user_id=user_id, reason=reason, details=details)
@@ -90,31 +89,6 @@ def _named(lines: Iterable[OrderItem], names: set[UUID]) -> set[UUID]:
     """The items that are meant; with what is not there, which is refused."""
     ids = {line.id for line in lines if names & {line.id, line.product_id}}
     return ids | names - {name for line in lines for name in (line.id, line.product_id)}
-
-
-async def before(connection: Connection, order_id: UUID) -> planning.Before:
-    """What went back of an order, is about to, or is disputed."""
-    items = await connection.fetch(
-        """
-        SELECT r.item_id FROM refund_items r JOIN order_items i ON i.id = r.item_id
-        WHERE i.order_id = $1 AND r.active
-        """,
-        order_id,
-    )
-    rows = await connection.fetch(
-        """
-        SELECT s.seller_id, s.amount_cents FROM refund_shares s JOIN refunds r ON r.id = s.refund_id
-        WHERE r.order_id = $1 AND r.status <> 'failed'
-        UNION ALL
-        SELECT s.seller_id, s.amount_cents FROM dispute_shares s JOIN disputes d ON d.id = s.dispute_id
-        WHERE d.order_id = $1 AND d.status <> 'won'
-        """,
-        order_id,
-    )
-    cents: Counter[UUID] = Counter()
-    for row in rows:
-        cents[row["seller_id"]] += row["amount_cents"]
-    return planning.Before(frozenset(row["item_id"] for row in items), cents)
 
 
 async def _insert(
