@@ -215,7 +215,7 @@ async def test_another_sum_pays_nothing_and_is_shown(
     assert "for 2999 EUR" in alert
 
     async def counted() -> bool:
-        return await system.metric('veza_payment_alerts_total{reason="amount"}') >= 1
+        return await system.metric('veza_payment_alerts_total{reason="payment"}') >= 1
 
     await until(counted, "the alert to be counted", market.SOON_S)
     assert await market.transfers(seller, order["id"]) == []

@@ -49,7 +49,8 @@ CLOSE_EVERY_S = 900.0
 # A seller who has just come back from the provider should not wait for long.
 ACCOUNT_AGE = timedelta(seconds=15)
 
-ALERTS = ("amount", "unknown_payment", "refund_failed", "webhook_failed", "transfer_not_booked")
+# Of a payment or dispute that is not what was charged; of a refund that was made after it had failed; and others.
+ALERTS = ("payment", "dispute", "refund", "unknown_payment", "refund_failed", "webhook_failed", "transfer_not_booked")
 
 T = TypeVar("T")
 
@@ -146,9 +147,8 @@ class PaymentJobs:
             await self._not_yet(webhook, type(error).__name__)
             return
         metrics.PAYMENT_WEBHOOKS.labels(did).inc()
-        if did == "alert":
-            log.error("payment is not what was charged", extra={"payment": event.payment_id})
-            metrics.PAYMENT_ALERTS.labels("amount").inc()
+        if did == Verdict.ALERT:
+            _call_for_a_person(event.name.partition(".")[0], event.payment_id)
         await webhooks.finish(self._pool, webhook.id, "ignored" if did == "ignore" else "processed", did)
 
     async def _not_yet(self, webhook: DueWebhook, reason: str) -> None:
@@ -237,7 +237,9 @@ class PaymentJobs:
     async def _payment_is(self, payment_id: str, found: Payment) -> None:
         match found.status:
             case PaymentStatus.SUCCEEDED:
-                await sales.succeeded(self._pool, payment_id, found.amount_cents, found.currency)
+                did = await sales.succeeded(self._pool, payment_id, found.amount_cents, found.currency)
+                if did is Verdict.ALERT:
+                    _call_for_a_person("payment", payment_id)
             case PaymentStatus.FAILED:
                 await sales.failed(self._pool, payment_id, found.error)
             case PaymentStatus.PROCESSING:
@@ -274,6 +276,11 @@ class PaymentJobs:
         if errors:
             raise errors[0]
         return len(names)
+
+
+def _call_for_a_person(reason: str, payment_id: str) -> None:
+    log.error("payment needs a person", extra={"reason": reason, "payment": payment_id})
+    metrics.PAYMENT_ALERTS.labels(reason).inc()
 
 
 async def _side_by_side(work: Callable[[T], Awaitable[None]], things: Iterable[T]) -> None:

@@ -1,14 +1,12 @@
 """An S3-speaking object store in the data directory, on a loopback port."""
 
-import asyncio
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from veza.storage.embedded.places import HOST, free_port
 from veza.storage.embedded.process import Child
-from veza.storage.embedded.service import Service
+from veza.storage.embedded.service import Service, answers_http
 
 
 class Objects(Service):
@@ -42,16 +40,4 @@ class Objects(Service):
         )
 
     async def _answers(self) -> bool:
-        try:
-            reader, writer = await asyncio.open_connection(HOST, self._port)
-        except OSError:
-            return False
-        try:
-            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            return (await reader.readline()).startswith(b"HTTP/1.1 403")
-        except OSError:
-            return False
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        return await answers_http(HOST, self._port, "/", 403)

@@ -2,16 +2,14 @@
 development.
 """
 
-import asyncio
 import os
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from veza.storage.embedded.places import HOST, free_port
 from veza.storage.embedded.process import Child
-from veza.storage.embedded.service import Service
+from veza.storage.embedded.service import Service, answers_http
 
 
 class PaymentSandbox(Service):
@@ -50,16 +48,4 @@ class PaymentSandbox(Service):
         )
 
     async def _answers(self) -> bool:
-        try:
-            reader, writer = await asyncio.open_connection(HOST, self._port)
-        except OSError:
-            return False
-        try:
-            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            return (await reader.readline()).startswith(b"HTTP/1.1 200")
-        except OSError:
-            return False
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        return await answers_http(HOST, self._port, "/health", 200)

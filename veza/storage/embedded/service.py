@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,23 @@ log = logging.getLogger(__name__)
 READY_POLL_SECONDS = 0.02
 WATCH_POLL_SECONDS = 0.1
 RESTART_PAUSE_SECONDS = 1.0
+
+
+async def answers_http(host: str, port: int, path: str, status: int) -> bool:
+    """Whether a server answers a GET with this status."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return (await reader.readline()).startswith(f"HTTP/1.1 {status}".encode())
+    except OSError:
+        return False
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 class Service(abc.ABC):
