@@ -126,7 +126,27 @@ async def _measure(options: Options) -> Answer:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
             details["books"] = await _check_books(connection, state.sandbox)
-    return Answer(figures=_figures(runs), settings=UNLIMITED, details=details)
+            webhooks = await _webhooks_in_time(system.port)
+    return Answer(figures=[*_figures(runs), webhooks], settings=UNLIMITED, details=details)
+
+
+async def _webhooks_in_time(port: int) -> Figure:
+    """How many of all webhooks the gateways answered within 50 ms, by their own histogram."""
+    async with httpx.AsyncClient() as http:
+        text = (await http.get(f"http://127.0.0.1:{port}/metrics")).raise_for_status().text
+    counts = {
+        bound: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith("veza_http_request_seconds_bucket{") and 'route="/api/v1/webhooks/hyperswitch"' in line
+        for bound in ("0.05", "+Inf")
+        if f'le="{bound}"' in line
+    }
+    return Figure(
+        name="webhooks answered within 50 ms",
+        unit="% of them",
+        runs=[100 * counts["0.05"] / counts["+Inf"]],
+        target=99.0,
+    )
 
 
 def _figures(runs: list[dict[str, float]]) -> list[Figure]:

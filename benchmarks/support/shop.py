@@ -22,9 +22,9 @@ DEALS = """
 """
 SALES = (
     """
-    INSERT INTO orders (id, buyer_id, status, currency, total_cents, fee_cents, payment_method, stock_held, expires_at,
+    INSERT INTO orders (id, buyer_id, status, currency, total_cents, fee_cents, payment_method, expires_at,
                         paid_at)
-    SELECT order_id, buyer_id, 'paid', 'EUR', cents, fee, 'card', true, now() + interval '30 minutes', now() FROM deals
+    SELECT order_id, buyer_id, 'paid', 'EUR', cents, fee, 'card', now() + interval '30 minutes', now() FROM deals
     """,
     """
     INSERT INTO order_items (id, order_id, position, product_id, seller_id, title, product_type, unit_cents, quantity)
@@ -35,8 +35,8 @@ SALES = (
     SELECT order_id, seller_id, cents, fee, now() FROM deals
     """,
     """
-    INSERT INTO payments (order_id, provider, payment_id, status, received_cents, received_at)
-    SELECT order_id, 'hyperswitch', 'pay_' || order_id, 'succeeded', cents, now() FROM deals
+    INSERT INTO payments (order_id, provider, payment_id, status, received_at)
+    SELECT order_id, 'hyperswitch', 'pay_' || order_id, 'succeeded', now() FROM deals
     """,
     """
     WITH m AS (

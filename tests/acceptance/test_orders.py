@@ -165,8 +165,8 @@ async def test_nobody_has_any_number_of_pending_orders(people: People, seller: P
     await market.order_is(hoarder, first["id"], "failed")
     await books.change(
         """
-        INSERT INTO orders (id, buyer_id, currency, total_cents, fee_cents, payment_method, stock_held, expires_at)
-        SELECT gen_random_uuid(), buyer_id, currency, total_cents, fee_cents, payment_method, false, expires_at
+        INSERT INTO orders (id, buyer_id, currency, total_cents, fee_cents, payment_method, expires_at)
+        SELECT gen_random_uuid(), buyer_id, currency, total_cents, fee_cents, payment_method, expires_at
         FROM orders, generate_series(1, 100) WHERE id = $1
         """,
         first["id"],

@@ -86,7 +86,7 @@ class People:
     async def register(self) -> Person:
         number = next(self._numbers)
         name = f"person_{number}"
-        address = f"10.0.{number // 250}.{number % 250 + 1}"
+        address = _address(number)
         body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
         answer = await self._system.http.post("auth/register", json=body, headers={"X-Forwarded-For": address})
         return Person(self._system, data_of(answer, 201), address)
@@ -96,5 +96,10 @@ class People:
         email = f"admin_{number}@example.org"
         arguments = ("--username", f"admin_{number}", "--email", email, "--password-stdin")
         await self._system.command("createadmin", *arguments, standard_input=f"{PASSWORD}\n")
-        grant = data_of(await self._system.http.post("auth/login", json={"email": email, "password": PASSWORD}))
-        return Person(self._system, grant, "10.1.0.1")
+        body, headers = {"email": email, "password": PASSWORD}, {"X-Forwarded-For": _address(number)}
+        grant = data_of(await self._system.http.post("auth/login", json=body, headers=headers))
+        return Person(self._system, grant, _address(number))
+
+
+def _address(number: int) -> str:
+    return f"10.0.{number // 250}.{number % 250 + 1}"

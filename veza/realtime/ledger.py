@@ -22,10 +22,6 @@ class Account(StrEnum):
     REFUNDS = "refunds"
 
 
-# What a movement passes through on its way, and must leave empty.
-CLEARING = frozenset({Account.BUYER_CLEARING, Account.REFUNDS})
-
-
 class Kind(StrEnum):
     """Why money moved. A reference (a payment, an order, a refund …) has one movement of a kind at most."""
 

@@ -30,7 +30,6 @@ class Locked(msgspec.Struct, frozen=True):
     status: OrderStatus
     currency: str
     total_cents: int
-    stock_held: bool
     payment_status: str
 
 
@@ -38,7 +37,7 @@ async def lock(connection: Connection, payment_id: str) -> Locked:
     """The order that a payment is of. Raises PaymentUnknown."""
     row = await connection.fetchrow(
         """
-        SELECT o.id, o.buyer_id, o.status, o.currency, o.total_cents, o.stock_held, p.status AS payment_status
+        SELECT o.id, o.buyer_id, o.status, o.currency, o.total_cents, p.status AS payment_status
         FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.payment_id = $1 FOR UPDATE OF o, p
         """,
         payment_id,
@@ -77,7 +76,7 @@ async def succeeded(pool: Any, payment_id: str, amount_cents: int | None, curren
             case Verdict.SELL:
                 await _sell(connection, order)
             case Verdict.GIVE_BACK:
-                await connection.execute(_RECEIVED, order.id, order.total_cents)
+                await connection.execute(_RECEIVED, order.id)
                 await _give_back(connection, order)
             case Verdict.IGNORE if order.payment_status == "succeeded" and order.status not in BOUGHT:
                 await _give_back_again(connection, order)
@@ -126,13 +125,13 @@ async def expire(pool: Any, most: int) -> int:
 
 
 async def _end(connection: Connection, order_id: UUID, status: OrderStatus) -> None:
-    await connection.execute("UPDATE orders SET status = $2, stock_held = false WHERE id = $1", order_id, status.value)
+    await connection.execute("UPDATE orders SET status = $2 WHERE id = $1", order_id, status.value)
     await stock.give_back(connection, order_id)
 
 
 async def _has_stock(connection: Any, order: Locked) -> bool:
-    """Whether the pieces are kept for the order, or could be taken again now."""
-    if order.stock_held:
+    """Whether the pieces are kept for the order, as while it is pending, or could be taken again now."""
+    if order.status is OrderStatus.PENDING:
         return True
     [items] = (await orders.items_of(connection, [order.id])).values()
     try:
@@ -145,7 +144,7 @@ async def _has_stock(connection: Any, order: Locked) -> bool:
 
 # What the provider has, is ours to sell for or to give back.
 _RECEIVED = """
-    UPDATE payments SET status = 'succeeded', received_cents = $2, received_at = now(), error = NULL, alert = NULL,
+    UPDATE payments SET status = 'succeeded', received_at = now(), error = NULL, alert = NULL,
         asked_at = NULL
     WHERE order_id = $1
     """
@@ -158,7 +157,7 @@ async def _sell(connection: Connection, order: Locked) -> None:
     await connection.execute(
         f"""
         WITH received AS ({_RECEIVED}), paid AS (
-            UPDATE orders SET status = 'paid', paid_at = now(), stock_held = true WHERE id = $1
+            UPDATE orders SET status = 'paid', paid_at = now() WHERE id = $1
         ), shared AS (
             UPDATE order_shares SET sold_at = now() WHERE order_id = $1
         )
@@ -166,7 +165,6 @@ async def _sell(connection: Connection, order: Locked) -> None:
         WHERE i.order_id = $1 AND p.id = i.product_id
         """,  # noqa: S608 - a constant
         order.id,
-        order.total_cents,
     )
     await payouts.owe(connection, order.id, order.id, order.currency, shares)
     await _tell(connection, order, shares)

@@ -183,8 +183,7 @@ FAULTS = {
         {"nothing waits for a person"},
     ),
     "money was taken, and here it failed": (
-        "UPDATE payments SET status = 'failed', received_cents = NULL, received_at = NULL, asked_at = NULL "
-        f"WHERE order_id = {PAID}",
+        f"UPDATE payments SET status = 'failed', received_at = NULL, asked_at = NULL WHERE order_id = {PAID}",
         {"orders and their booking agree", PAYMENTS},
     ),
     "a payment is not at the provider": (

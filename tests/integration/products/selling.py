@@ -66,9 +66,9 @@ async def bought(pool: Any, buyer: Someone, *product_ids: str, status: str = "pa
     order_id = new_id()
     await pool.execute(
         """
-        INSERT INTO orders (id, buyer_id, status, currency, total_cents, fee_cents, payment_method, stock_held,
+        INSERT INTO orders (id, buyer_id, status, currency, total_cents, fee_cents, payment_method,
                             expires_at, paid_at)
-        VALUES ($1, $2, $3, 'EUR', 2999, 300, 'card', true, now(),
+        VALUES ($1, $2, $3, 'EUR', 2999, 300, 'card', now(),
                 CASE WHEN $3 IN ('paid', 'partially_refunded', 'refunded') THEN now() END)
         """,
         order_id,

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veza.realtime import ledger
-from veza.realtime.ledger import CLEARING, Account, Entry, Kind, Movement
+from veza.realtime.ledger import Account, Entry, Kind, Movement
 from veza.realtime.money import Share, fee_of
 
 ID = UUID(int=9)
+# What a movement passes through on its way, and must leave empty.
+CLEARING = frozenset({Account.BUYER_CLEARING, Account.REFUNDS})
 Balances = Counter[tuple[Account, UUID | None]]
 parts = st.lists(st.integers(1, 1_000_000), min_size=1, max_size=4).map(
     lambda amounts: tuple(Share(UUID(int=n), cents, fee_of(cents, Decimal("0.1"))) for n, cents in enumerate(amounts))

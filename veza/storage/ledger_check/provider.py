@@ -45,7 +45,7 @@ async def _payments(pool: Connection, payments: Payments, report: Report, listed
     report.checked(PAYMENTS)
     rows = await pool.fetch(
         """
-        SELECT p.payment_id, p.status, p.received_cents, p.asked_at, o.total_cents, o.currency FROM payments p
+        SELECT p.payment_id, p.status, p.asked_at, o.total_cents, o.currency FROM payments p
         JOIN orders o ON o.id = p.order_id
         """
     )
@@ -60,13 +60,13 @@ async def _payments(pool: Connection, payments: Payments, report: Report, listed
         elif row["status"] != "succeeded" and row["asked_at"] is None:
             report.add(PAYMENTS, each.payment_id, f"they have the money, and here it is {row['status']}")
         elif row["status"] == "succeeded" and (each.amount_cents, each.currency) != (
-            row["received_cents"],
+            row["total_cents"],
             row["currency"],
         ):
             report.add(
                 PAYMENTS,
                 each.payment_id,
-                f"they took {each.amount_cents} {each.currency}, here it is {row['received_cents']} {row['currency']}",
+                f"they took {each.amount_cents} {each.currency}, here it is {row['total_cents']} {row['currency']}",
             )
     for name, row in ours.items():
         if row["status"] == "succeeded":

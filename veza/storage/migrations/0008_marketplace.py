@@ -32,7 +32,6 @@ CATALOGUE = [
         price_cents integer NOT NULL,
         currency text NOT NULL,
         product_type text NOT NULL,
-        track_id uuid,
         file_id uuid REFERENCES product_files (id),
         stock integer,
         status text NOT NULL DEFAULT 'draft',
@@ -123,8 +122,8 @@ CATALOGUE = [
 ]
 
 ORDERS = [
-    # `returned_cents` is what went back to the buyer or is about to, and what is disputed; `stock_held`, whether
-    # the order's pieces are taken from its products.
+    # `returned_cents` is what went back to the buyer or is about to, and what is disputed. Pending, the order holds the
+    # pieces that were taken for it.
     """CREATE TABLE orders (
         id uuid PRIMARY KEY,
         buyer_id uuid NOT NULL REFERENCES users (id),
@@ -134,7 +133,6 @@ ORDERS = [
         fee_cents bigint NOT NULL,
         returned_cents bigint NOT NULL DEFAULT 0,
         payment_method text NOT NULL,
-        stock_held boolean NOT NULL,
         created_at timestamptz NOT NULL DEFAULT now(),
         expires_at timestamptz NOT NULL,
         paid_at timestamptz,
@@ -177,8 +175,8 @@ ORDERS = [
         CONSTRAINT order_shares_fee_check CHECK (fee_cents BETWEEN 0 AND amount_cents)
     )""",
     "CREATE INDEX order_shares_sold ON order_shares (seller_id, sold_at DESC, order_id DESC) WHERE sold_at IS NOT NULL",
-    # One for an order. `creating` until the provider has answered; what it charged is `received_cents`. When it was last
-    # asked for is `asked_at`, null once it is not asked for any more.
+    # One for an order. `creating` until the provider has answered; what it charged is the order's total, or it
+    # is not `succeeded`. When it was last asked for is `asked_at`, null once it is not asked for any more.
     """CREATE TABLE payments (
         order_id uuid PRIMARY KEY REFERENCES orders (id),
         provider text NOT NULL,
@@ -188,13 +186,11 @@ ORDERS = [
         redirect_url text,
         error text,
         alert text,
-        received_cents bigint,
         created_at timestamptz NOT NULL DEFAULT now(),
         asked_at timestamptz DEFAULT now(),
         received_at timestamptz,
         CONSTRAINT payments_status_check CHECK (status IN ('creating', 'processing', 'succeeded', 'failed')),
-        CONSTRAINT payments_received_check CHECK (
-            (status = 'succeeded') = (received_cents IS NOT NULL) AND (received_cents IS NULL) = (received_at IS NULL))
+        CONSTRAINT payments_received_check CHECK ((status = 'succeeded') = (received_at IS NOT NULL))
     ) WITH (fillfactor = 80)""",
     "CREATE UNIQUE INDEX payments_payment_id ON payments (payment_id)",
     "CREATE INDEX payments_open ON payments (asked_at) WHERE asked_at IS NOT NULL",

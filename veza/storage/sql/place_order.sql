@@ -1,7 +1,7 @@
 -- An order with its items, its shares and its payment, all at once.
 WITH placed AS (
-    INSERT INTO orders (id, buyer_id, currency, total_cents, fee_cents, payment_method, stock_held, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, true, now() + $7::interval)
+    INSERT INTO orders (id, buyer_id, currency, total_cents, fee_cents, payment_method, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, now() + $7::interval)
     RETURNING created_at, expires_at
 ), items AS (
     INSERT INTO order_items
