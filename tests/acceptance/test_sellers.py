@@ -66,6 +66,16 @@ async def test_onboarding(shop: Person, system: Running) -> None:
     assert (await shop.call("GET", "sell/balance"))["connected"] is True
 
 
+async def test_who_comes_back_from_the_provider_is_paid_without_asking(
+    buyer: Person, shop: Person, system: Running
+) -> None:
+    sold = await market.buy(buyer, await market.offer(shop))
+    link = (await shop.call("POST", "sell/connect/onboard"))["onboarding_url"]
+    assert (await system.http.get(link)).status_code == 200
+    await market.transfer_is(shop, sold["id"])
+    assert (await shop.call("GET", "sell/balance"))["connected"]
+
+
 async def test_asked_for_at_once_it_is_one_account(shop: Person, sandbox: Sandbox, books: Books) -> None:
     answers = await asyncio.gather(*(shop.ask("POST", "sell/connect/onboard") for _ in range(6)))
     assert {answer.status_code for answer in answers} <= {200, 503}

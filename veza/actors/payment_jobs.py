@@ -44,10 +44,10 @@ WEBHOOK_MOST_S = 600.0
 REFUND_BASE_S = 2.0
 EXPIRE_EVERY_S = 10.0
 RECONCILE_EVERY_S = 20.0
-ACCOUNTS_EVERY_S = 10.0
+ACCOUNTS_EVERY_S = 3.0
 CLOSE_EVERY_S = 900.0
 # A seller who has just come back from the provider should not wait for long.
-ACCOUNT_AGE = timedelta(seconds=15)
+ACCOUNT_AGE = timedelta(seconds=2)
 
 # Of a payment or dispute that is not what was charged; of a refund that was made after it had failed; and others.
 ALERTS = ("payment", "dispute", "refund", "unknown_payment", "refund_failed", "webhook_failed", "transfer_not_booked")

@@ -48,6 +48,11 @@ async def add_account(connection: Connection, seller_id: UUID, account_id: str) 
     return found
 
 
+async def sent_to_provider(connection: Connection, seller_id: UUID) -> None:
+    """The seller has a link to the provider, and is probably back soon."""
+    await connection.execute("UPDATE seller_accounts SET onboarding_at = now() WHERE seller_id = $1", seller_id)
+
+
 async def checked(pool: Any, account_id: str, *, details_submitted: bool, payouts_enabled: bool) -> None:
     """What the provider says of an account now. One that can be paid is, at once, what has waited for it."""
     async with transaction(pool) as connection:
@@ -66,15 +71,15 @@ async def checked(pool: Any, account_id: str, *, details_submitted: bool, payout
 
 
 async def to_check(pool: Any, most: int, age: timedelta) -> list[str]:
-    """Accounts that could not be paid when they were last looked at, `age` ago or more; the older they are, the rarer,
-    though once in an hour.
+    """Accounts that could not be paid when they were last looked at, `age` ago or more; the longer ago the seller was
+    sent to the provider, the rarer, though once in an hour.
     """
     rows = await pool.fetch(
         """
         UPDATE seller_accounts SET checked_at = now() WHERE seller_id = ANY (ARRAY(
             SELECT seller_id FROM seller_accounts
             WHERE NOT payouts_enabled AND checked_at < now() - $2::interval
-              AND checked_at < now() - least(interval '1 hour', (now() - created_at) / 8)
+              AND checked_at < now() - least(interval '1 hour', (now() - onboarding_at) / 8)
             ORDER BY checked_at LIMIT $1 FOR UPDATE SKIP LOCKED))
         RETURNING account_id
         """,

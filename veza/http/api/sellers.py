@@ -118,6 +118,7 @@ async def onboard(ctx: Context) -> Onboarding:
         url = await provider.onboarding_link(account_id, return_url=site, refresh_url=f"{site}?again=1")
     except ProviderError as error:
         raise Unavailable("The payment provider cannot be reached.") from error
+    await sellers.sent_to_provider(ctx.services.pool, ctx.principal.user_id)
     return Onboarding(url)
 
 

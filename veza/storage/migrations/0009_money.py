@@ -147,13 +147,15 @@ RETURNS = [
 ]
 
 PAYOUTS = [
-    # A seller's account at the provider; they can be paid once `payouts_enabled`.
+    # A seller's account at the provider; they can be paid once `payouts_enabled`. When they were last sent there to
+    # say who they are is `onboarding_at`: the longer ago, the rarer the provider is asked.
     """CREATE TABLE seller_accounts (
         seller_id uuid PRIMARY KEY REFERENCES users (id),
         account_id text NOT NULL,
         details_submitted boolean NOT NULL DEFAULT false,
         payouts_enabled boolean NOT NULL DEFAULT false,
         created_at timestamptz NOT NULL DEFAULT now(),
+        onboarding_at timestamptz NOT NULL DEFAULT now(),
         checked_at timestamptz NOT NULL DEFAULT now()
     )""",
     "CREATE UNIQUE INDEX seller_accounts_account ON seller_accounts (account_id)",
