@@ -27,16 +27,12 @@ class Line(NamedTuple):
         return int(getattr(self.item, "epoch", 0))
 
 
-class Batch:
-    """What one round decided. `script` is what each gateway is told, in order, once it is stored."""
+class Script:
+    """What each gateway is told, in order, once what the round decided is stored."""
 
     def __init__(self) -> None:
-        self.events: list[RoomEvent] = []
-        self.reads: dict[tuple[UUID, UUID], int] = {}  # (room, user) → last_read_seq
         self.script: dict[str, list[Line]] = {}
-        self.deferred: list[Sourced] = []  # decided in the next round
         self.epochs: dict[int, int] = {}  # the epochs under which the batch was decided
-        self._unencoded: list[tuple[list[bytes], RoomEvent]] = []
 
     def tell(self, gateway: str, partition: int | None, item: c.Delivery) -> None:
         self.script.setdefault(gateway, []).append(Line(partition, item))
@@ -45,21 +41,6 @@ class Batch:
         """What was said of users: no room's loss makes it untrue."""
         for gateway, item in tells:
             self.tell(gateway, None, item)
-
-    def add(self, event: RoomEvent, room_frames: list[bytes]) -> None:
-        self.events.append(event)
-        self._unencoded.append((room_frames, event))
-
-    def encode(self) -> None:
-        """Make the frames, each once; done while the commit is on its way."""
-        for room_frames, event in self._unencoded:
-            room_frames.append(protocol.frame(wire(event)))
-        self._unencoded.clear()
-
-    @property
-    def structural(self) -> bool:
-        """Whether rows beside the log change, too."""
-        return any(event.kind is not EventKind.MESSAGE or event.effects is not None for event in self.events)
 
     def withdraw(self, lost: set[int]) -> None:
         """Take back what concerns partitions that were lost before the commit."""
@@ -78,6 +59,32 @@ class Batch:
         }
         self.script = {gateway: [line for line in lines if not line.ref] for gateway, lines in self.script.items()}
         return answers
+
+
+class Batch(Script):
+    """What one round of rooms decided."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[RoomEvent] = []
+        self.reads: dict[tuple[UUID, UUID], int] = {}  # (room, user) → last_read_seq
+        self.deferred: list[Sourced] = []  # decided in the next round
+        self._unencoded: list[tuple[list[bytes], RoomEvent]] = []
+
+    def add(self, event: RoomEvent, room_frames: list[bytes]) -> None:
+        self.events.append(event)
+        self._unencoded.append((room_frames, event))
+
+    def encode(self) -> None:
+        """Make the frames, each once; done while the commit is on its way."""
+        for room_frames, event in self._unencoded:
+            room_frames.append(protocol.frame(wire(event)))
+        self._unencoded.clear()
+
+    @property
+    def structural(self) -> bool:
+        """Whether rows beside the log change, too."""
+        return any(event.kind is not EventKind.MESSAGE or event.effects is not None for event in self.events)
 
     def forget_events(self) -> None:
         """What was decided is not stored: nobody may see it."""

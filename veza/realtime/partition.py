@@ -5,15 +5,17 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 PARTITIONS = 256
+# The first partition of what a kind of shard owns: rooms and users have 0 to 255, streams 256 to 511.
+ROOMS, STREAMS = 0, 256
 
 
-def partition_of(subject: UUID) -> int:
+def partition_of(subject: UUID, first: int = ROOMS) -> int:
     """The partition of a room, stream or user: its UUID modulo 256, the same in every process and language."""
-    return subject.int % PARTITIONS
+    return first + subject.int % PARTITIONS
 
 
-def plan(current: Mapping[int, str | None], owners: Iterable[str]) -> dict[int, str]:
-    """A balanced assignment of all partitions to `owners` that moves as few as it can.
+def plan(current: Mapping[int, str | None], owners: Iterable[str], first: int = ROOMS) -> dict[int, str]:
+    """A balanced assignment of the 256 partitions from `first` on to `owners` that moves as few as it can.
 
     Every owner ends with ⌊256/n⌋ or ⌈256/n⌉; a partition leaves a living owner only if that owner has too many.
     """
@@ -22,7 +24,7 @@ def plan(current: Mapping[int, str | None], owners: Iterable[str]) -> dict[int, 
         return {}
     held: dict[str, list[int]] = defaultdict(list)
     homeless: list[int] = []
-    for partition in range(PARTITIONS):
+    for partition in range(first, first + PARTITIONS):
         owner = current.get(partition)
         if owner in names:
             held[str(owner)].append(partition)

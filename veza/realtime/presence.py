@@ -76,7 +76,8 @@ class PresenceBook:
             self._crowded[user_id] = added
             added[gateway] = added.pop(gateway, 0) + change
         elif change < 0 and gateway in added:
-            added[gateway] += change
+            # What closed beyond what was too much is no credit for what opens later.
+            added[gateway] = max(0, added[gateway] + change)
 
     def gateway_lost(self, gateway: str, now: float) -> None:
         for user_id, user in self._users.items():

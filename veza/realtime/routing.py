@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from veza.realtime import commands as c
-from veza.realtime.partition import PARTITIONS, partition_of
+from veza.realtime.partition import PARTITIONS, ROOMS, partition_of
 
 Sends = list[tuple[str, c.ShardCommand]]
 # partition → (epoch, owner). The epoch orders two maps partition by partition, whatever order they arrive in.
@@ -36,9 +36,12 @@ Resolve = Callable[[Answer | None], None]
 
 
 class Router:
-    """The partition map as this gateway knows it, and its waiting commands by `ref`."""
+    """The partition map as this gateway knows it, and its waiting commands by `ref`: of the kind of shard whose
+    partitions begin with `first`.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = ROOMS) -> None:
+        self._first = first
         self._owners: list[str | None] = [None] * PARTITIONS
         self._epochs = [-1] * PARTITIONS
         self._waiting: dict[int, Waiting] = {}
@@ -116,14 +119,15 @@ class Router:
         and with it forgotten who follows its rooms. What is older than known changes nothing; the same again fills
         in an owner that was given up by mistake.
         """
+        ours = {p - self._first: entry for p, entry in partitions.items() if 0 <= p - self._first < PARTITIONS}
         moved = {
             partition
-            for partition, (epoch, _) in partitions.items()
+            for partition, (epoch, _) in ours.items()
             if epoch > self._epochs[partition] or (epoch == self._epochs[partition] and self._owners[partition] is None)
         }
         for partition in moved:
-            self._epochs[partition], self._owners[partition] = partitions[partition]
-        return self._resend(moved), moved
+            self._epochs[partition], self._owners[partition] = ours[partition]
+        return self._resend(moved), {self._first + partition for partition in moved}
 
     def not_owned(self, shard: str, refs: list[tuple[int, int]]) -> bool:
         """A shard refused these, `(ref, epoch)`. True when its partitions are now without a known owner, so that a
@@ -165,7 +169,7 @@ class Router:
 
 
 def _again(command: c.ShardCommand, epoch: int) -> c.ShardCommand:
-    # A copy, for the one that was sent may still wait in an outbox.
-    if isinstance(command, c.DurableCommand):
+    # A copy, for the one that was sent may still wait in an outbox. What is stored has an id.
+    if hasattr(command, "id"):
         return msgspec.structs.replace(command, again=True, epoch=epoch)
     return msgspec.structs.replace(command, epoch=epoch)

@@ -15,7 +15,8 @@ from veza.realtime import commands as c
 from veza.realtime.batch import Batch, Sourced, refusal
 from veza.realtime.known import Stored
 from veza.realtime.messages import NOTHING, PINS, Supplies, Wants, mentioned_names
-from veza.realtime.partition import partition_of
+from veza.realtime.owned import Owned
+from veza.realtime.partition import ROOMS, partition_of
 from veza.realtime.presence import PresenceBook
 from veza.realtime.room import Room, RoomSnapshot
 from veza.realtime.round import Round
@@ -25,17 +26,15 @@ IDLE_ROOM_S = 300.0
 POLICY = Policy()
 
 
-class ShardCore:
+class ShardCore(Owned):
     """The rooms and users of the partitions that this shard owns."""
 
     def __init__(
         self, policy: Policy = POLICY, limits: allowance.Limits = allowance.DEFAULT, max_sockets: int = 64
     ) -> None:
         """`limits` and `max_sockets` are what one user has over all gateways."""
+        super().__init__(ROOMS)
         self.policy = policy
-        self.epochs: dict[int, int] = {}  # partition → the epoch under which it is owned
-        self._since: dict[int, int] = {}  # partition → the epoch at which it was granted
-        self._read: dict[UUID, int] = {}  # rooms read for this round → the partition's epoch before
         self.rooms: dict[UUID, Room] = {}
         self.presence = PresenceBook(max_sockets)
         self.lender = allowance.Lender(limits)
@@ -44,51 +43,35 @@ class ShardCore:
 
     # -- ownership -------------------------------------------------------------------------------------------
 
-    def owns(self, subject: UUID) -> bool:
-        return partition_of(subject) in self.epochs
-
     def accepts(self, command: c.RoomCommand) -> bool:
         """Whether the room is ours and was when the gateway sent the command."""
-        since = self._since.get(partition_of(command.room_id))
-        return since is not None and command.epoch >= since
+        return self.owned_since(command.room_id, command.epoch)
 
     def grant(self, epochs: Mapping[int, int], now: float | None = None) -> None:
         """Own these partitions from now on. Rooms of a partition whose epoch rose are read anew.
 
-        A lower epoch than known is old news: this shard has renewed it since. Gateways need a moment after `now` to
-        repeat who is there; None when nobody can be.
+        Gateways need a moment after `now` to repeat who is there; None when nobody can be.
         """
-        newer = {p: epoch for p, epoch in epochs.items() if epoch > self.epochs.get(p, -1)}
+        newer = self.newer(epochs)
         self._drop(newer.keys() & self.epochs.keys())
-        self.epochs.update(newer)
-        self._since.update(newer)
+        self.own(newer)
         self.presence.took_over(newer)
         for partition, epoch in newer.items():
             self.lender.granted(partition, epoch, 0.0 if now is None else now + allowance.SETTLE_S)
 
     def revoke(self, partitions: Iterable[int]) -> None:
-        gone = set(partitions) & self.epochs.keys()
-        for partition in gone:
-            del self.epochs[partition], self._since[partition]
-        self._drop(gone)
+        self._drop(self.disown(partitions))
 
     def _drop(self, partitions: set[int]) -> None:
         for room_id in [room_id for room_id in self.rooms if partition_of(room_id) in partitions]:
             self.unload(room_id)
-        # What was read of them for this round has gone with them.
-        self._read = {
-            room_id: epoch for room_id, epoch in self._read.items() if partition_of(room_id) not in partitions
-        }
+        self.unread(partitions)
         self.presence.forget({user for user in self.presence.users() if partition_of(user) in partitions})
         self.lender.forget(partitions)
 
     def unload(self, room_id: UUID) -> None:
         self.rooms.pop(room_id, None)
         self.typing.discard(room_id)
-
-    def epoch_of(self, user_id: UUID) -> int:
-        """That of a user's partition, which is ours."""
-        return self.epochs[partition_of(user_id)]
 
     def gateway_lost(self, gateway: str, now: float) -> Batch:
         """Returns what other gateways are told because of it, as a batch with nothing to commit."""
@@ -110,7 +93,7 @@ class ShardCore:
             and command.room_id not in self.rooms
             and self.accepts(command)
         }
-        self._read = {room_id: self.epochs[partition_of(room_id)] for room_id in missing}
+        self.reading(missing)
         return missing
 
     def install(self, snapshots: Iterable[RoomSnapshot]) -> None:
@@ -118,10 +101,6 @@ class ShardCore:
         for snapshot in snapshots:
             if self.current(snapshot.id):
                 self.rooms[snapshot.id] = Room(snapshot)
-
-    def current(self, room_id: UUID) -> bool:
-        """Whether the room was read in this round, under the epoch that still holds."""
-        return room_id in self._read and self._read[room_id] == self.epochs.get(partition_of(room_id))
 
     def lookups(self, queue: Iterable[Sourced]) -> list[c.DurableCommand]:
         """Commands that may be stored already, as far as memory can tell."""
@@ -210,10 +189,6 @@ class ShardCore:
         for room_id in {event.room_id for event in batch.events}:
             self.unload(room_id)
         batch.forget_events()
-
-    def renewed(self, epochs: Mapping[int, int]) -> None:
-        """The same ownership under newer epochs: nobody else wrote meanwhile, so the rooms stay."""
-        self.epochs.update({p: max(epoch, self.epochs[p]) for p, epoch in epochs.items() if p in self.epochs})
 
     @staticmethod
     def refuse_all(queue: Iterable[Sourced], error: VezaError) -> Batch:

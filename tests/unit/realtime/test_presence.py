@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -183,6 +183,7 @@ def test_a_socket_that_moves_is_not_too_much() -> None:
 
 
 @given(st.integers(1, 6), st.lists(st.tuples(gateways, st.integers(0, 6)), max_size=20), st.booleans())
+@example(1, [("gateway1", 1), ("gateway1", 2), ("gateway1", 0), ("gateway1", 1), ("gateway1", 2)], False)
 def test_whoever_heeds_it_is_within_the_limit(limit: int, reports: list[tuple[str, int]], at_once: bool) -> None:
     book = PresenceBook(limit)
     there: dict[str, int] = {}
