@@ -116,6 +116,11 @@ class ProductNotFound(NotFound):
     default_message = "There is no such product, or you cannot see it."
 
 
+class StreamNotFound(NotFound):
+    code = "stream_not_found"
+    default_message = "There is no such stream, or you cannot see it."
+
+
 class OrderNotFound(NotFound):
     code = "order_not_found"
     default_message = "There is no such order, or you cannot see it."

@@ -14,11 +14,16 @@ from system.running import Running, data_of, refused
 
 from abuse.document import Operation, operations
 
-# What anybody may do with an id that is not their own: see a profile, block somebody, look at what is for sale.
+# What anybody may do with an id that is not their own: see a profile, follow or block somebody, look at what is for
+# sale.
 FOR_ALL = {
     "GET /users/{user_id}",
     "POST /users/{user_id}/block",
     "DELETE /users/{user_id}/block",
+    "POST /users/{user_id}/follow",
+    "DELETE /users/{user_id}/follow",
+    "GET /users/{user_id}/followers",
+    "GET /users/{user_id}/following",
     "GET /marketplace/products/{product_id}",
     "GET /marketplace/products/{product_id}/cover",
     "GET /marketplace/products/{product_id}/reviews",
@@ -53,7 +58,7 @@ class Estate:
         order = f"marketplace/orders/{self.ids['order_id']}"
         calls = (
             *(room, f"{room}/history", f"{room}/sanctions", "developer/api-keys", "users/me", "notifications"),
-            *(product, f"{product}/reviews", order, f"{order}/refunds"),
+            *(product, f"{product}/reviews", order, f"{order}/refunds", "live/streams/me"),
         )
         lists = [await me.call("GET", path) for path in calls]
         sessions = await me.call("GET", "sessions")
@@ -89,6 +94,7 @@ async def estate(people: People, ada: Person, bob: Person, eve: Person) -> Estat
         "announcement_id": news["id"],
         "product_id": product_id,
         **money,
+        "stream_id": (await ada.call("POST", "live/streams", json={"title": "words", "is_private": True}))["id"],
         "name": "registration",
         "action": "mute",
     }
@@ -171,6 +177,7 @@ async def test_the_ids_are_good_for_who_owns_them(system: Running, people: Peopl
         "/conversations/{conversation_id}/leave",
         "/conversations/{conversation_id}",
         "/marketplace/products/{product_id}",
+        "/live/streams/{stream_id}",
         "/admin/users/{user_id}/ban",
     )
 

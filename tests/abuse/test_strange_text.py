@@ -160,11 +160,13 @@ async def sender(people: People, ada: Person) -> Sender:
     admin = await people.administrator()
     room_id = await admin.room(ada)
     product_id = (await admin.call("POST", "marketplace/products", json=OFFER))["id"]
+    stream_id = (await admin.call("POST", "live/streams", json={"title": "Aria"}))["id"]
     unknown = "00000000-0000-7000-8000-000000000000"
     ids = {
         "conversation_id": room_id,
         "user_id": ada.id,
         "product_id": product_id,
+        "stream_id": stream_id,
         "name": "made_up",
         "action": "mute",
     }

@@ -46,6 +46,9 @@ OPEN = {
     "GET /marketplace/products/<product_id>",
     "GET /marketplace/products/<product_id>/cover",
     "GET /marketplace/products/<product_id>/reviews",
+    "GET /live/streams",
+    "GET /live/streams/<stream_id>",
+    "GET /live/streams/<stream_id>/messages",
 }
 
 
@@ -107,6 +110,15 @@ STRANGERS: dict[str, Case] = {
     "GET /sell/sales/<order_id>": Case(),
     "POST /admin/transfers/<transfer_id>/retry": Case(),
     "POST /admin/webhooks/<webhook_id>/replay": Case(),
+    "POST /users/<user_id>/follow": Case(allowed=True),
+    "DELETE /users/<user_id>/follow": Case(allowed=True),
+    "GET /users/<user_id>/followers": Case(allowed=True),
+    "GET /users/<user_id>/following": Case(allowed=True),
+    # Of a private one.
+    "GET /live/streams/<stream_id>": Case(),
+    "PUT /live/streams/<stream_id>": Case({"title": "Mine now"}),
+    "DELETE /live/streams/<stream_id>": Case(),
+    "GET /live/streams/<stream_id>/messages": Case(),
 }
 
 
@@ -119,6 +131,7 @@ class Property(NamedTuple):
     key_id: str
     product_id: str
     order_id: str
+    stream_id: str
 
     @property
     def ids(self) -> dict[str, str]:
@@ -136,6 +149,7 @@ class Property(NamedTuple):
             "refund_id": str(uuid.uuid4()),
             "transfer_id": str(uuid.uuid4()),
             "webhook_id": str(uuid.uuid4()),
+            "stream_id": self.stream_id,
         }
 
     async def state(self) -> dict[str, Any]:
@@ -147,6 +161,7 @@ class Property(NamedTuple):
         keys = await self.member.call("GET", "developer/api-keys")
         product = await self.owner.call("GET", f"marketplace/products/{self.product_id}")
         order = await self.member.call("GET", f"marketplace/orders/{self.order_id}")
+        stream = await self.owner.call("GET", f"live/streams/{self.stream_id}")
         return {
             "room": room,
             "history": history,
@@ -155,12 +170,13 @@ class Property(NamedTuple):
             "keys": keys,
             "product": product,
             "order": order,
+            "stream": stream,
         }
 
 
 @pytest.fixture
 async def belongings(ada: Person, bob: Person) -> Property:
-    """A private room of two people with a message in it, a key, a draft, and a paid order."""
+    """A private room of two people with a message in it, a key, a draft, a paid order, and a private stream."""
     room_id = await ada.room(bob, name="Private")
     await ada.post(room_id, "between us")
     key = await bob.call("POST", "developer/api-keys", json={"name": "Script", "scopes": ["read"]})
@@ -168,7 +184,8 @@ async def belongings(ada: Person, bob: Person) -> Property:
     draft = {"title": "Private", "price_cents": 1, "currency": "EUR", "product_type": "track"}
     product = await ada.call("POST", "marketplace/products", json=draft)
     bought = await buy(bob, await offer(ada))
-    return Property(ada, bob, room_id, key["id"], product["id"], bought["id"])
+    stream = await ada.call("POST", "live/streams", json={"title": "Private", "is_private": True})
+    return Property(ada, bob, room_id, key["id"], product["id"], bought["id"], stream["id"])
 
 
 def path_of(key: str, ids: dict[str, str]) -> str:
@@ -279,6 +296,7 @@ async def test_a_stranger_gets_nothing_and_changes_nothing(belongings: Property,
             "room_not_found",
             "product_not_found",
             "order_not_found",
+            "stream_not_found",
             "not_found",
         )
     assert await belongings.state() == before

@@ -48,6 +48,14 @@ BEYOND_SCHEMAS = (
     ("to", "is out of range"),
     ("ends_at", "is out of range"),
     ("ends_at", "is not after"),
+    ("scheduled_at", "is out of range"),
+    ("scheduled_at", "is in the past"),
+    ("tags", "no control characters"),
+    ("tags", "a visible character"),
+    ("tags", "1 to 50 characters"),  # of spaces alone
+    ("tag", "no control characters"),
+    ("tag", "a visible character"),
+    ("tag", "1 to 50 characters"),
     # JSON has one kind of number; for a schema 1.0 is whole.
     ("", r"Expected `int[^,]*, got `float`"),
     # Of a form: two fields that the fuzzer made up may have one name.
@@ -56,6 +64,7 @@ BEYOND_SCHEMAS = (
 # The same, where the answer names no field.
 SENTENCES = (
     "You cannot block yourself.",
+    "You cannot follow yourself.",
     # Which type a file has is told by its bytes.
     "A file of the type ",
 )

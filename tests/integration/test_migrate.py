@@ -86,7 +86,7 @@ async def test_every_object_exists(empty_database_url: str) -> None:
     )
     assert set(unique) >= UNIQUE_INDEXES
     partitions = await column(empty_database_url, "SELECT partition FROM partition_owner ORDER BY 1")
-    assert partitions == list(range(256))
+    assert partitions == list(range(512))
     indexes = await column(
         empty_database_url, "SELECT indexname::text FROM pg_indexes WHERE tablename = 'room_events' ORDER BY 1"
     )
@@ -118,7 +118,7 @@ async def test_every_object_exists(empty_database_url: str) -> None:
             "VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'reaction_added', NULL, NULL, '{}', now())",
             "room_events_message_seq_check",
         ),
-        ("INSERT INTO partition_owner (partition) VALUES (256)", "partition_owner_partition_check"),
+        ("INSERT INTO partition_owner (partition) VALUES (512)", "partition_owner_partition_check"),
         (
             "INSERT INTO rooms (id, type, direct_key, owner_id) "
             "VALUES (gen_random_uuid(), 'group', 'key', gen_random_uuid())",
@@ -138,7 +138,7 @@ async def test_models_describe_the_tables(database_url: str) -> None:
         await context.init(config=config)
         for model in (ControlEntry, RefreshToken, Room, Session, User):
             assert await model.all().count() == 0
-        assert await PartitionOwner.filter(epoch=0, owner=None).count() == 256
+        assert await PartitionOwner.filter(epoch=0, owner=None).count() == 512
         pending = await MigrationAutodetector(context.apps, config["apps"]).changes()
     # Anything here is a change of the models that lacks its migration.
     assert [operation.describe() for writer in pending for operation in writer.operations] == []

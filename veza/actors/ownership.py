@@ -10,7 +10,7 @@ from veza import metrics
 from veza.actors.members import SUSPECT_S, Member, Members
 from veza.actors.refs import ActorGone, ActorUnreachable, GatewayRef, ShardRef
 from veza.realtime.balance import exchanges
-from veza.realtime.partition import plan
+from veza.realtime.partition import ROOMS, plan
 from veza.realtime.routing import PartitionMap
 from veza.storage import partitions
 from veza.storage.database import open_connection
@@ -23,10 +23,15 @@ REST_S = 60.0
 
 
 class Ownership:
-    """Brings ownership to the plan, again and again, whatever failed the last time."""
+    """Brings ownership to the plan, again and again, whatever failed the last time: of the kind of shard whose
+    partitions begin with `first`.
+    """
 
-    def __init__(self, database_url: str, shards: Members[ShardRef], gateways: Members[GatewayRef]) -> None:
+    def __init__(
+        self, database_url: str, shards: Members[ShardRef], gateways: Members[GatewayRef], first: int = ROOMS
+    ) -> None:
         self._url = database_url
+        self._first = first
         self._shards = shards
         self._gateways = gateways
         # As last settled. Without an entry: its owner did not confirm that it knows.
@@ -75,10 +80,10 @@ class Ownership:
         self, connection: Any, alive: Mapping[str, ShardRef]
     ) -> tuple[dict[int, int], dict[int, str]]:
         """The epoch and the owner of each partition, as PostgreSQL has them now."""
-        rows = await partitions.owners(connection)
+        rows = await partitions.owners(connection, self._first)
         held = {p: owner if owner in alive else None for p, (_, owner) in rows.items()}
         wishes, self._wishes = self._wishes, {}
-        target = plan(held | wishes, alive.keys() & self._shards.staying())
+        target = plan(held | wishes, alive.keys() & self._shards.staying(), self._first)
         moves = {p: owner for p, owner in target.items() if held[p] != owner}
         epochs = {p: epoch for p, (epoch, _) in rows.items()}
         if moves:

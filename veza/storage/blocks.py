@@ -18,7 +18,10 @@ class Block(msgspec.Struct, frozen=True):
 
 
 async def block(connection: Connection, blocker_id: UUID, blocked_id: UUID) -> None:
-    """Block a person; again is harmless. Raises InvalidArgument for oneself, UserNotFound."""
+    """Block a person: neither follows the other any more. Again is harmless.
+
+    Raises InvalidArgument for oneself, UserNotFound.
+    """
     if blocker_id == blocked_id:
         raise InvalidArgument("You cannot block yourself.")
     known = await connection.fetchval(
@@ -27,6 +30,9 @@ async def block(connection: Connection, blocker_id: UUID, blocked_id: UUID) -> N
             SELECT id FROM users WHERE id = $2 AND deleted_at IS NULL
         ), blocked AS (
             INSERT INTO blocks (blocker_id, blocked_id) SELECT $1, id FROM known ON CONFLICT DO NOTHING
+        ), unfollowed AS (
+            DELETE FROM follows
+            WHERE follower_id = $1 AND followed_id = $2 OR follower_id = $2 AND followed_id = $1
         )
         SELECT EXISTS (SELECT FROM known)
         """,

@@ -3,12 +3,17 @@
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+from veza.realtime.partition import PARTITIONS, ROOMS
 from veza.storage.database import Connection
 
 
-async def owners(connection: Connection) -> dict[int, tuple[int, str | None]]:
-    """Every partition's epoch and owner."""
-    rows = await connection.fetch("SELECT partition, epoch, owner FROM partition_owner")
+async def owners(connection: Connection, first: int = ROOMS) -> dict[int, tuple[int, str | None]]:
+    """Epoch and owner of every partition of the kind of shard whose partitions begin with `first`."""
+    rows = await connection.fetch(
+        "SELECT partition, epoch, owner FROM partition_owner WHERE partition >= $1 AND partition < $2",
+        first,
+        first + PARTITIONS,
+    )
     return {row["partition"]: (row["epoch"], row["owner"]) for row in rows}
 
 
