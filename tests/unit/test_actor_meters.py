@@ -93,7 +93,7 @@ def held(**changed: object) -> Held:
 def test_a_shard_shows_what_it_holds() -> None:
     meter = ShardMeter("RoomShard-held")
     meter.took([post(1), post(2), c.GetPresence(3, [])])
-    meter.sample(held(epochs={3: 9, 4: 1}, rooms=5, queued=6, outbox=(7, 1)), now=1.0)
+    meter.sample(held(epochs={3: 9, 4: 1}, subjects=5, queued=6, outbox=(7, 1)), now=1.0)
     shard = {"shard": "RoomShard-held"}
     assert value("veza_shard_partitions", **shard) == 2
     assert value("veza_rooms_loaded", **shard) == 5

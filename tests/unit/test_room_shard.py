@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from veza.actors import room_shard
+from veza.actors import shard as shells
 from veza.actors.room_shard import RoomShard
 from veza.config import load_settings
 
@@ -36,8 +36,8 @@ async def test_a_connection_that_closes_while_idle_is_replaced_before_it_is_need
         made.append(Connection())
         return made[-1]
 
-    monkeypatch.setattr(room_shard, "open_connection", connect)
-    monkeypatch.setattr(room_shard, "setup_logging", lambda *_: None)
+    monkeypatch.setattr(shells, "open_connection", connect)
+    monkeypatch.setattr(shells, "setup_logging", lambda *_: None)
     nowhere = f"postgres://veza@/veza?host={tmp_path}"
     shard = RoomShard(
         "shard",

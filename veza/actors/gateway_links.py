@@ -30,7 +30,7 @@ _REPLIES = (c.Answer, c.Refusal, c.Subscribed, c.NotOwner)
 
 
 class _Link:
-    def __init__(self, outbox: Outbox[c.Delivery], task: "asyncio.Task[None]") -> None:
+    def __init__(self, outbox: Outbox[c.Wire], task: "asyncio.Task[None]") -> None:
         self.outbox = outbox
         self.task = task
 
@@ -71,7 +71,7 @@ class GatewayLinks:
             for line in lines:
                 self._put(gateway, line.item)
 
-    def broadcast(self, item: c.Delivery) -> None:
+    def broadcast(self, item: c.Wire) -> None:
         for gateway in self._links:
             self._put(gateway, item)
 
@@ -106,7 +106,7 @@ class GatewayLinks:
         if late:
             log.warning("not all was delivered", extra={"gateways": len(late)})
 
-    def _put(self, gateway: str, item: c.Delivery) -> None:
+    def _put(self, gateway: str, item: c.Wire) -> None:
         if gateway in self._behind and isinstance(item, _MOOT):
             return
         outbox = self._links[gateway].outbox
@@ -129,7 +129,7 @@ class GatewayLinks:
     def _open(self, gateway: str) -> None:
         ref = self._connect(gateway)
 
-        async def send(items: list[c.Delivery]) -> None:
+        async def send(items: list[c.Wire]) -> None:
             if any(isinstance(item, c.Lagged) for item in items):
                 self._behind.discard(gateway)
             since = self._since.pop(gateway, 0.0)
@@ -139,24 +139,24 @@ class GatewayLinks:
                 since = 0.0
             began = time.monotonic()
             try:
-                await ref.deliver(c.encode(c.DeliveryBatch(self._shard, items, since)))
+                await ref.deliver(c.encode_deliveries(self._shard, items, since))
                 self._call_seconds.observe(time.monotonic() - began)
             except ActorUnreachable:
                 # Events are read from the log after the Lagged to come; an answer that comes twice is dropped.
                 outbox.put_back([item for item in items if not isinstance(item, _MOOT)])
                 raise
 
-        outbox: Outbox[c.Delivery] = Outbox(send, weigh=_weight)
+        outbox: Outbox[c.Wire] = Outbox(send, weigh=_weight)
         task = self._tasks.start(self._run(gateway, ref, outbox), f"outbox {gateway}")
         self._links[gateway] = _Link(outbox, task)
 
-    async def _run(self, gateway: str, ref: GatewayRef, outbox: Outbox[c.Delivery]) -> None:
+    async def _run(self, gateway: str, ref: GatewayRef, outbox: Outbox[c.Wire]) -> None:
         try:
             await self._send_forever(gateway, outbox)
         finally:
             await ref.close()
 
-    async def _send_forever(self, gateway: str, outbox: Outbox[c.Delivery]) -> None:
+    async def _send_forever(self, gateway: str, outbox: Outbox[c.Wire]) -> None:
         while True:
             try:
                 await outbox.run()
@@ -174,7 +174,7 @@ class GatewayLinks:
                     self._cut_back(gateway)
 
 
-def _weight(item: c.Delivery) -> int:
+def _weight(item: c.Wire) -> int:
     """About its bytes, rather more than less."""
     if isinstance(item, c.Events):
         return sum(map(len, item.frames)) + 64

@@ -25,7 +25,7 @@ class Held(NamedTuple):
     """What the shard holds at the moment. `connections` are to PostgreSQL, `outbox` is bytes and calls in flight."""
 
     epochs: Mapping[int, int]
-    rooms: int
+    subjects: int
     queued: int
     connections: int
     storing: bool
@@ -64,7 +64,7 @@ class ShardMeter:
         self._commands.flush()
         self._stored.flush()
         self._partitions.set(len(held.epochs))
-        self._rooms.set(held.rooms)
+        self._rooms.set(held.subjects)
         self._mailbox.set(held.queued)
         self._connections.set(held.connections)
         self._outbox_bytes.set(held.outbox[0])

@@ -15,6 +15,7 @@ from veza.actors.refs import ActorGone, ActorUnreachable, CallFailed, ShardRef, 
 from veza.actors.tasks import TaskSet
 from veza.errors import Unavailable, VezaError
 from veza.realtime import commands as c
+from veza.realtime.partition import ROOMS
 from veza.realtime.presence import BEAT_S
 from veza.realtime.routing import Answer, PartitionMap, Router, Sends
 
@@ -37,23 +38,24 @@ AnswerHandler = Callable[[c.Answer | c.Subscribed | VezaError], None]
 class ShardLinks:
     """Commands go out by `send` and `request`; `on_moved` is told which partitions changed hands."""
 
-    def __init__(self, name: str, tasks: TaskSet, on_moved: Callable[[set[int]], None]) -> None:
-        self.router = Router()
+    def __init__(self, name: str, tasks: TaskSet, on_moved: Callable[[set[int]], None], *, first: int = ROOMS) -> None:
+        """To the shards of the kind whose partitions begin with `first`."""
+        self.router = Router(first)
         self._name = name
         self._tasks = tasks
         self._on_moved = on_moved
-        self._outboxes: dict[str, tuple[Outbox[c.ShardCommand], asyncio.Task[Any]]] = {}
+        self._outboxes: dict[str, tuple[Outbox[c.Routed], asyncio.Task[Any]]] = {}
         self._supervisor = SupervisorRef()
         self._asking: asyncio.Task[Any] | None = None
         self._call_seconds = metrics.OUTBOX_CALL_SECONDS.labels("shards")
 
     # -- out -------------------------------------------------------------------------------------------------
 
-    def send(self, command: c.ShardCommand, subject: UUID) -> None:
+    def send(self, command: c.Routed, subject: UUID) -> None:
         """Send what wants no answer; lost if the shard is."""
         self._post(self.router.submit(command, subject))
 
-    def request(self, make: Callable[[int], c.ShardCommand], subject: UUID, handle: AnswerHandler) -> None:
+    def request(self, make: Callable[[int], c.Routed], subject: UUID, handle: AnswerHandler) -> None:
         """Send `make(ref)`; `handle` is called once, with an answer or an error."""
 
         def resolve(answer: Answer | None) -> None:
@@ -63,7 +65,7 @@ class ShardLinks:
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         self._post(self.router.submit(command, subject, resolve, deadline))
 
-    async def ask(self, make: Callable[[int], c.ShardCommand], subject: UUID) -> Any:
+    async def ask(self, make: Callable[[int], c.Routed], subject: UUID) -> Any:
         """Like `request`, awaited: the decoded `data` of the answer. Raises what the shard refused with."""
         future: asyncio.Future[c.Answer | c.Subscribed] = asyncio.get_running_loop().create_future()
 
@@ -98,21 +100,21 @@ class ShardLinks:
         if not self.router.complete:
             self._ask_for_map()
 
-    def _open(self, shard: str) -> tuple[Outbox[c.ShardCommand], asyncio.Task[Any]]:
+    def _open(self, shard: str) -> tuple[Outbox[c.Routed], asyncio.Task[Any]]:
         ref = ShardRef(shard)
 
-        async def send(commands: list[c.ShardCommand]) -> None:
+        async def send(commands: list[c.Routed]) -> None:
             began = time.monotonic()
-            await ref.submit(c.encode(c.CommandBatch(self._name, commands)))
+            await ref.submit(c.encode_commands(self._name, commands))
             self._call_seconds.observe(time.monotonic() - began)
 
-        outbox: Outbox[c.ShardCommand] = Outbox(send, weigh=_weight)
+        outbox: Outbox[c.Routed] = Outbox(send, weigh=_weight)
         task = self._tasks.start(self._run(ref, outbox, send), f"outbox {shard}")
         self._outboxes[shard] = outbox, task
         return outbox, task
 
     async def _run(
-        self, ref: ShardRef, outbox: Outbox[c.ShardCommand], send: Callable[[list[c.ShardCommand]], Awaitable[None]]
+        self, ref: ShardRef, outbox: Outbox[c.Routed], send: Callable[[list[c.Routed]], Awaitable[None]]
     ) -> None:
         # Over a connection of their own, so that no batch holds them up.
         beats = ShardRef(ref.name)
@@ -137,7 +139,7 @@ class ShardLinks:
         """Be heard by the shard, also when there is nothing to say, or what is said takes long. Raises ActorUnreachable
         when it stays silent.
         """
-        nothing = c.encode(c.CommandBatch(self._name, []))
+        nothing = c.encode_commands(self._name, [])
         clock = asyncio.get_running_loop().time
         missed = 0
         while missed < MISSED_BEATS:
@@ -221,7 +223,7 @@ def error_of(refusal: c.Refusal) -> VezaError:
     return error
 
 
-def _weight(command: c.ShardCommand) -> int:
+def _weight(command: c.Routed) -> int:
     """About its bytes, rather more than less."""
     if isinstance(command, c.Post):
         return _content_weight(command.content) + UUID_WEIGHT * len(command.attachments) + 300

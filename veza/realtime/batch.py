@@ -1,7 +1,7 @@
 """What one round of a shard decided: events to commit, and the script of what each gateway is told then."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from veza.errors import VezaError
@@ -9,14 +9,14 @@ from veza.realtime import commands as c
 from veza.realtime import protocol
 from veza.realtime.events import EventKind, RoomEvent, wire
 
-Sourced = tuple[str, c.ShardCommand]  # the gateway it came from, and the command
+Sourced = tuple[str, Any]  # the gateway it came from, and a command of the kind that the shard takes
 
 
 class Line(NamedTuple):
     """One delivery of a script; `partition` None is for what no partition's loss can make untrue."""
 
     partition: int | None
-    item: c.Delivery
+    item: c.Wire
 
     @property
     def ref(self) -> int:
@@ -33,11 +33,12 @@ class Script:
     def __init__(self) -> None:
         self.script: dict[str, list[Line]] = {}
         self.epochs: dict[int, int] = {}  # the epochs under which the batch was decided
+        self.deferred: list[Sourced] = []  # decided in the next round
 
-    def tell(self, gateway: str, partition: int | None, item: c.Delivery) -> None:
+    def tell(self, gateway: str, partition: int | None, item: c.Wire) -> None:
         self.script.setdefault(gateway, []).append(Line(partition, item))
 
-    def tell_each(self, tells: Iterable[tuple[str, c.Delivery]]) -> None:
+    def tell_each(self, tells: Iterable[tuple[str, c.Wire]]) -> None:
         """What was said of users: no room's loss makes it untrue."""
         for gateway, item in tells:
             self.tell(gateway, None, item)
@@ -68,7 +69,6 @@ class Batch(Script):
         super().__init__()
         self.events: list[RoomEvent] = []
         self.reads: dict[tuple[UUID, UUID], int] = {}  # (room, user) → last_read_seq
-        self.deferred: list[Sourced] = []  # decided in the next round
         self._unencoded: list[tuple[list[bytes], RoomEvent]] = []
 
     def add(self, event: RoomEvent, room_frames: list[bytes]) -> None:

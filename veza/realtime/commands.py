@@ -5,6 +5,7 @@
 may have been sent before and must be looked up.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,14 +14,14 @@ import msgspec
 from veza.realtime.events import Person
 
 
-class _Wire(msgspec.Struct, array_like=True):
+class Wire(msgspec.Struct, array_like=True):
     pass
 
 
 # -- gateway → shard ---------------------------------------------------------------------------------------------
 
 
-class _Routed(_Wire, kw_only=True):
+class Routed(Wire, kw_only=True):
     """`epoch` is the one under which the router knew the owner it sent to: a shard that lost the partition since and
     got it back takes nothing that was sent before, for that was sent again to whoever owned it between.
 
@@ -31,7 +32,7 @@ class _Routed(_Wire, kw_only=True):
     trace: str = ""
 
 
-class Join(_Routed, tag=1):
+class Join(Routed, tag=1):
     """May this person see the room, and from which seq on do live events follow? Also subscribes the gateway."""
 
     ref: int
@@ -39,18 +40,18 @@ class Join(_Routed, tag=1):
     user_id: UUID
 
 
-class Subscribe(_Routed, tag=2):
+class Subscribe(Routed, tag=2):
     """The gateway follows this room (again): after a failover, or after it was cut back."""
 
     ref: int
     room_id: UUID
 
 
-class Unsubscribe(_Routed, tag=3):
+class Unsubscribe(Routed, tag=3):
     room_id: UUID
 
 
-class Post(_Routed, tag=4):
+class Post(Routed, tag=4):
     ref: int
     room_id: UUID
     id: UUID
@@ -62,7 +63,7 @@ class Post(_Routed, tag=4):
     again: bool = False
 
 
-class AddMember(_Routed, tag=5):
+class AddMember(Routed, tag=5):
     """`by` is the member who adds, or the person themself who joins a public room."""
 
     ref: int
@@ -74,7 +75,7 @@ class AddMember(_Routed, tag=5):
     again: bool = False
 
 
-class RemoveMember(_Routed, tag=6):
+class RemoveMember(Routed, tag=6):
     """Leaving (`by` is `user`) or being removed by someone above."""
 
     ref: int
@@ -85,7 +86,7 @@ class RemoveMember(_Routed, tag=6):
     again: bool = False
 
 
-class UpdateRoom(_Routed, tag=7):
+class UpdateRoom(Routed, tag=7):
     """What is None stays as it is; `retention_days` 0 keeps everything."""
 
     ref: int
@@ -97,7 +98,7 @@ class UpdateRoom(_Routed, tag=7):
     again: bool = False
 
 
-class DeleteRoom(_Routed, tag=8):
+class DeleteRoom(Routed, tag=8):
     ref: int
     room_id: UUID
     id: UUID
@@ -106,21 +107,21 @@ class DeleteRoom(_Routed, tag=8):
     again: bool = False
 
 
-class MarkRead(_Routed, tag=9):
+class MarkRead(Routed, tag=9):
     ref: int
     room_id: UUID
     user_id: UUID
     seq: int
 
 
-class Typing(_Routed, tag=10):
+class Typing(Routed, tag=10):
     ref: int
     room_id: UUID
     user_id: UUID
     is_typing: bool
 
 
-class Attend(_Routed, tag=11):
+class Attend(Routed, tag=11):
     """The state of one user on this gateway: how many sockets, and the status they chose.
 
     `again` when it repeats to a new owner what the old one had been told; then `grant` is the loan of the user's
@@ -135,14 +136,14 @@ class Attend(_Routed, tag=11):
     tokens: float = 0.0
 
 
-class GetPresence(_Routed, tag=12):
+class GetPresence(Routed, tag=12):
     """Answered with a list of statuses in the order of `user_ids`, null of whom this shard cannot know (yet)."""
 
     ref: int
     user_ids: list[UUID]
 
 
-class EditMessage(_Routed, tag=13):
+class EditMessage(Routed, tag=13):
     ref: int
     room_id: UUID
     id: UUID
@@ -152,7 +153,7 @@ class EditMessage(_Routed, tag=13):
     again: bool = False
 
 
-class DeleteMessage(_Routed, tag=14):
+class DeleteMessage(Routed, tag=14):
     ref: int
     room_id: UUID
     id: UUID
@@ -162,7 +163,7 @@ class DeleteMessage(_Routed, tag=14):
     again: bool = False
 
 
-class React(_Routed, tag=15):
+class React(Routed, tag=15):
     """`on` adds the emoji, else it is taken back."""
 
     ref: int
@@ -175,7 +176,7 @@ class React(_Routed, tag=15):
     again: bool = False
 
 
-class Pin(_Routed, tag=16):
+class Pin(Routed, tag=16):
     """`on` pins the message, else it is unpinned."""
 
     ref: int
@@ -187,7 +188,7 @@ class Pin(_Routed, tag=16):
     again: bool = False
 
 
-class SetRole(_Routed, tag=17):
+class SetRole(Routed, tag=17):
     ref: int
     room_id: UUID
     id: UUID
@@ -197,7 +198,7 @@ class SetRole(_Routed, tag=17):
     again: bool = False
 
 
-class Sanction(_Routed, tag=18):
+class Sanction(Routed, tag=18):
     """`action` is warn, mute, kick or ban; `duration_s` None lasts until lifted. The sanction's id is the command's."""
 
     ref: int
@@ -212,7 +213,7 @@ class Sanction(_Routed, tag=18):
     again: bool = False
 
 
-class Lift(_Routed, tag=19):
+class Lift(Routed, tag=19):
     """Ends what lasts of one action (mute or ban) for a user."""
 
     ref: int
@@ -225,21 +226,21 @@ class Lift(_Routed, tag=19):
     again: bool = False
 
 
-class BlocksChanged(_Routed, tag=20):
+class BlocksChanged(Routed, tag=20):
     """Somebody blocked or unblocked the other of this direct room: who may write is read anew. Answered with `{}`."""
 
     ref: int
     room_id: UUID
 
 
-class TakeAllowance(_Routed, tag=21):
+class TakeAllowance(Routed, tag=21):
     """Somebody wants to write here. Answered with `{}` behind the `AllowanceLent`, which may take a recall."""
 
     ref: int
     user_id: UUID
 
 
-class ReturnAllowance(_Routed, tag=22):
+class ReturnAllowance(Routed, tag=22):
     """The loan `grant` ends with so many `tokens`; None when this gateway does not hold it. Answered with `{}`."""
 
     ref: int
@@ -248,7 +249,7 @@ class ReturnAllowance(_Routed, tag=22):
     tokens: float | None
 
 
-class Settle(_Routed, tag=23):
+class Settle(Routed, tag=23):
     """Answered with `{}` once all that was sent about this room before is decided and stored."""
 
     ref: int
@@ -284,7 +285,7 @@ MessageCommand = EditMessage | DeleteMessage | React | Pin
 DurableCommand = Post | AddMember | RemoveMember | UpdateRoom | DeleteRoom | MessageCommand | SetRole | Sanction | Lift
 
 
-class CommandBatch(_Wire):
+class CommandBatch(Wire):
     """`gateway` is the name of the actor that wants the answers."""
 
     gateway: str
@@ -294,7 +295,7 @@ class CommandBatch(_Wire):
 # -- shard → gateway ---------------------------------------------------------------------------------------------
 
 
-class Events(_Wire, tag=1):
+class Events(Wire, tag=1):
     """Committed events of one room as finished frames: `frames[i]` has seq `first_seq + i`."""
 
     room_id: UUID
@@ -302,7 +303,7 @@ class Events(_Wire, tag=1):
     frames: list[bytes]
 
 
-class Transient(_Wire, tag=2):
+class Transient(Wire, tag=2):
     """A frame without a seq; `but` is a user who need not get it."""
 
     room_id: UUID
@@ -310,7 +311,7 @@ class Transient(_Wire, tag=2):
     but: UUID | None = None
 
 
-class Answer(_Wire, tag=3):
+class Answer(Wire, tag=3):
     """`data` is the JSON of the reply. `epoch`, here and below, is that of the command it answers."""
 
     ref: int
@@ -318,7 +319,7 @@ class Answer(_Wire, tag=3):
     epoch: int = 0
 
 
-class Refusal(_Wire, tag=4):
+class Refusal(Wire, tag=4):
     """An error of `veza.errors` by its class name and arguments."""
 
     ref: int
@@ -327,7 +328,7 @@ class Refusal(_Wire, tag=4):
     epoch: int = 0
 
 
-class Subscribed(_Wire, tag=5):
+class Subscribed(Wire, tag=5):
     """Everything up to `seq` is committed; what is later follows in this same stream."""
 
     ref: int
@@ -336,17 +337,17 @@ class Subscribed(_Wire, tag=5):
     epoch: int = 0
 
 
-class NotOwner(_Wire, tag=6):
+class NotOwner(Wire, tag=6):
     """The shard does not own the partitions of these commands, `(ref, epoch)`, any more: find the owner, send again."""
 
     refs: list[tuple[int, int]]
 
 
-class Lagged(_Wire, tag=7):
+class Lagged(Wire, tag=7):
     """Events were dropped because this gateway is behind: resync every room of this shard."""
 
 
-class MemberGone(_Wire, tag=8):
+class MemberGone(Wire, tag=8):
     """Sockets of this user (all of them when None) are no longer in the room once the event `seq`, which says so, has
     been passed on; sent ahead of that event.
     """
@@ -356,20 +357,20 @@ class MemberGone(_Wire, tag=8):
     seq: int
 
 
-class PresenceChanged(_Wire, tag=9):
+class PresenceChanged(Wire, tag=9):
     user_id: UUID
     status: str
     room_ids: list[UUID]
 
 
-class UserFrame(_Wire, tag=10):
+class UserFrame(Wire, tag=10):
     """A frame for every socket of a user, such as a notification."""
 
     user_id: UUID
     frame: bytes
 
 
-class AllowanceLent(_Wire, tag=11):
+class AllowanceLent(Wire, tag=11):
     """The message allowance of this user, all of it, is with this gateway until it is recalled."""
 
     user_id: UUID
@@ -377,7 +378,7 @@ class AllowanceLent(_Wire, tag=11):
     tokens: float
 
 
-class RecallAllowance(_Wire, tag=12):
+class RecallAllowance(Wire, tag=12):
     """Somebody else needs it: `ReturnAllowance`, whether it is held or not. `own` when this shard lent it."""
 
     user_id: UUID
@@ -385,7 +386,7 @@ class RecallAllowance(_Wire, tag=12):
     own: bool
 
 
-class TooManySockets(_Wire, tag=13):
+class TooManySockets(Wire, tag=13):
     """The user has too many over all gateways: this one closes its newest `excess`."""
 
     user_id: UUID
@@ -408,7 +409,7 @@ Delivery = (
 )
 
 
-class DeliveryBatch(_Wire):
+class DeliveryBatch(Wire):
     """`committed_at` is when the oldest of its events was stored, in seconds since 1970; 0 without events."""
 
     shard: str
@@ -423,6 +424,16 @@ _deliveries = msgspec.msgpack.Decoder(DeliveryBatch)
 
 def encode(batch: CommandBatch | DeliveryBatch) -> bytes:
     return _encoder.encode(batch)
+
+
+def encode_commands(gateway: str, commands: Sequence[Routed]) -> bytes:
+    """A CommandBatch of any kind of shard."""
+    return _encoder.encode((gateway, commands))
+
+
+def encode_deliveries(shard: str, items: Sequence[Wire], committed_at: float) -> bytes:
+    """A DeliveryBatch of any kind of shard."""
+    return _encoder.encode((shard, items, committed_at))
 
 
 def decode_commands(data: bytes) -> CommandBatch:

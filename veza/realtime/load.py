@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from veza.realtime import commands as c
-from veza.realtime.partition import PARTITIONS
+from veza.realtime.partition import PARTITIONS, ROOMS
 
 # Long enough that a burst of one room is no trend, short enough that an evening's change is seen in a minute.
 HALF_LIFE_S = 10.0
@@ -14,14 +14,18 @@ WORTH_TELLING = 0.1
 
 
 class LoadMeter:
-    """Counts commands by partition. `rates` folds what was counted since the last reading into a decaying mean."""
+    """Counts commands by partition. `rates` folds what was counted since the last reading into a decaying mean.
 
-    def __init__(self) -> None:
+    `first` is the first partition of its kind of shard.
+    """
+
+    def __init__(self, first: int = ROOMS) -> None:
+        self._first = first
         self._counts = [0] * PARTITIONS
         self._rates = [0.0] * PARTITIONS
         self._read_at: float | None = None  # the first reading begins it
 
-    def took(self, queue: Iterable[tuple[str, c.ShardCommand]]) -> None:
+    def took(self, queue: Iterable[tuple[str, c.Routed]]) -> None:
         counts = self._counts
         for _, command in queue:
             subject = subject_of(command)
@@ -40,15 +44,19 @@ class LoadMeter:
                 self._rates[partition] += (count / passed - self._rates[partition]) * weight
             self._counts = [0] * PARTITIONS
             self._read_at = now
-        return {partition: round(rate, 2) for partition, rate in enumerate(self._rates) if rate >= WORTH_TELLING}
+        rates = enumerate(self._rates, self._first)
+        return {partition: round(rate, 2) for partition, rate in rates if rate >= WORTH_TELLING}
 
     def forget(self, partitions: Iterable[int]) -> None:
         """They are somebody else's now."""
         for partition in partitions:
-            self._counts[partition], self._rates[partition] = 0, 0.0
+            self._counts[partition - self._first], self._rates[partition - self._first] = 0, 0.0
 
 
-def subject_of(command: c.ShardCommand) -> UUID | None:
-    """What a command is about: a room, else a user."""
-    found: UUID | None = getattr(command, "room_id", None) or getattr(command, "user_id", None)
-    return found
+def subject_of(command: c.Routed) -> UUID | None:
+    """What a command is about: a room or a stream, else a user."""
+    for name in ("room_id", "stream_id", "user_id"):
+        found: UUID | None = getattr(command, name, None)
+        if found is not None:
+            return found
+    return None

@@ -12,7 +12,7 @@ import msgspec
 from veza.realtime import commands as c
 from veza.realtime.partition import PARTITIONS, ROOMS, partition_of
 
-Sends = list[tuple[str, c.ShardCommand]]
+Sends = list[tuple[str, c.Routed]]
 # partition → (epoch, owner). The epoch orders two maps partition by partition, whatever order they arrive in.
 PartitionMap = Mapping[int, tuple[int, str]]
 
@@ -22,7 +22,7 @@ class Waiting:
 
     __slots__ = ("command", "deadline", "partition", "resolve", "sent_to")
 
-    def __init__(self, command: c.ShardCommand, partition: int, resolve: "Resolve", deadline: float) -> None:
+    def __init__(self, command: c.Routed, partition: int, resolve: "Resolve", deadline: float) -> None:
         self.command = command
         self.partition = partition
         self.resolve = resolve
@@ -74,9 +74,7 @@ class Router:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def submit(
-        self, command: c.ShardCommand, subject: UUID, resolve: Resolve | None = None, deadline: float = 0.0
-    ) -> Sends:
+    def submit(self, command: c.Routed, subject: UUID, resolve: Resolve | None = None, deadline: float = 0.0) -> Sends:
         """Send a command about `subject` (a room or a user). With `resolve`, its `ref` gets an answer."""
         partition = partition_of(subject)
         owner = self._owners[partition]
@@ -84,7 +82,7 @@ class Router:
         if resolve is not None:
             waiting = Waiting(command, partition, resolve, deadline)
             waiting.sent_to = owner
-            self._waiting[command.ref] = waiting  # type: ignore[union-attr]  # who wants an answer has a ref
+            self._waiting[command.ref] = waiting  # type: ignore[attr-defined]  # who wants an answer has a ref
         return [] if owner is None else [(owner, command)]
 
     def answered(self, answer: Answer) -> None:
@@ -99,7 +97,7 @@ class Router:
         del self._waiting[answer.ref]
         waiting.resolve(answer)
 
-    def give_up(self, command: c.ShardCommand) -> None:
+    def give_up(self, command: c.Routed) -> None:
         """It could not be sent and will not be."""
         waiting = self._waiting.pop(getattr(command, "ref", 0), None)
         if waiting is not None:
@@ -168,7 +166,7 @@ class Router:
         return sends
 
 
-def _again(command: c.ShardCommand, epoch: int) -> c.ShardCommand:
+def _again(command: c.Routed, epoch: int) -> c.Routed:
     # A copy, for the one that was sent may still wait in an outbox. What is stored has an id.
     if hasattr(command, "id"):
         return msgspec.structs.replace(command, again=True, epoch=epoch)
