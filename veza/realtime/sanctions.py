@@ -70,6 +70,14 @@ class Sanctions:
         until = self._lasting[key]
         return until is None or until > now, until
 
+    def banned(self, now: datetime) -> list[UUID]:
+        """All whose ban holds."""
+        return sorted(
+            user_id
+            for (user_id, action), until in self._lasting.items()
+            if action == "ban" and (until is None or until > now)
+        )
+
     def require_voice(self, user_id: UUID, now: datetime) -> None:
         """Raises Muted."""
         if not self._lasting:

@@ -15,6 +15,8 @@ import msgspec
 from veza.errors import Conflict, InvalidArgument, PermissionDenied, StreamNotFound, UserNotFound
 from veza.ids import base32, new_id
 from veza.realtime.events import Person
+from veza.realtime.streams.life import StreamStatus
+from veza.realtime.streams.view import Stream, StreamCategory
 from veza.storage.database import Connection, sql, transaction
 from veza.storage.words import tsquery
 
@@ -29,24 +31,6 @@ MOST_FOUND = 1_000
 PLAYBACK_URL = "/api/v1/live/hls/{}/index.m3u8"
 
 
-class StreamStatus(enum.StrEnum):
-    DRAFT = "draft"
-    SCHEDULED = "scheduled"
-    LIVE = "live"
-    INTERRUPTED = "interrupted"
-    ENDED = "ended"
-
-
-class StreamCategory(enum.StrEnum):
-    MUSIC = "music"
-    TALK = "talk"
-    PODCAST = "podcast"
-    DJ_SET = "dj_set"
-    PRODUCTION = "production"
-    LESSON = "lesson"
-    OTHER = "other"
-
-
 class StreamSort(enum.StrEnum):
     VIEWERS = "viewers"
     NEWEST = "newest"
@@ -56,35 +40,6 @@ _ORDERS: Mapping[StreamSort, str] = {
     StreamSort.VIEWERS: "is_live DESC, viewer_count DESC, created_at DESC, id DESC",
     StreamSort.NEWEST: "coalesce(started_at, created_at) DESC, id DESC",
 }
-
-
-class Stream(msgspec.Struct, frozen=True):
-    """`is_live` also while an interrupted one waits for its source. `duration_s` is null before it starts."""
-
-    id: UUID
-    user: Person
-    title: str
-    description: str
-    category: StreamCategory
-    tags: list[str]
-    status: StreamStatus
-    is_live: bool
-    is_private: bool
-    is_recorded: bool
-    slow_mode_seconds: int
-    playback_id: str
-    playback_url: str
-    viewer_count: int
-    peak_viewers: int
-    message_count: int
-    reaction_count: int
-    scheduled_at: datetime | None
-    started_at: datetime | None
-    interrupted_at: datetime | None
-    ended_at: datetime | None
-    duration_s: int | None
-    created_at: datetime
-    updated_at: datetime
 
 
 class StreamMessage(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from veza.http.params import CursorText, Limit, Offset, Paging
 from veza.http.routing import Auth, Resource
 from veza.realtime import protocol as p
 from veza.realtime.names import clean_name
+from veza.realtime.streams.view import Stream, StreamCategory
 from veza.storage import stream_keys, streams
 from veza.storage.stream_keys import StreamSecrets
 from veza.storage.streams import (
@@ -24,8 +25,6 @@ from veza.storage.streams import (
     MOST_TAGS,
     TAG_CHARS,
     TITLE_CHARS,
-    Stream,
-    StreamCategory,
     StreamMessage,
     StreamSort,
 )

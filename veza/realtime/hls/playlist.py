@@ -3,14 +3,16 @@
 HTTP Live Streaming 2nd Edition (draft-pantos-hls-rfc8216bis, here RFC 8216bis), whose sections are named at the tags.
 """
 
-import enum
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
 
+import msgspec
+
 from veza.realtime.hls.fragments import Cuts, Init, Output, Part, SegmentDone
+from veza.realtime.hls.snapshot import Segment, Snapshot
+from veza.realtime.hls.view import PlaylistView, Reload
 
 # RFC 8216bis, 4.4.3.8: a delta update may leave out what is older than at least six target durations.
 _SKIP_TARGETS = 6
@@ -28,26 +30,6 @@ def segment_name(sequence: int) -> str:
 
 def part_name(sequence: int, number: int) -> str:
     return f"part-{sequence}-{number}.m4s"
-
-
-class Reload(enum.Enum):
-    """What a request for a playlist with `_HLS_msn` and `_HLS_part` gets (RFC 8216bis, 6.2.5.2)."""
-
-    NOW = "now"
-    WAIT = "wait"
-    REFUSE = "refuse"  # 400
-
-
-@dataclass(slots=True)
-class _Segment:
-    sequence: int
-    init: int
-    discontinuity: bool
-    wall: float  # when it began, in seconds since 1970
-    parts: list[tuple[float, bool]] = field(default_factory=list)  # duration, independent
-    duration: float = 0.0
-    size: int = 0
-    pictures: int = 0
 
 
 class Playlist:
@@ -73,8 +55,8 @@ class Playlist:
         self._part_segments = min(part_segments, segments)
         self._part_target = cuts.part_s + Cuts.ROUNDING_S
         self._target = max(int(cuts.segment_max_s + 0.5), 1)
-        self._window: deque[_Segment] = deque()
-        self._open: _Segment | None = None  # of which parts are there, but not all
+        self._window: deque[Segment] = deque()
+        self._open: Segment | None = None  # of which parts are there, but not all
         self._next = sequence
         self._init: Init | None = None
         self._discontinuities = discontinuities  # that have left the window
@@ -84,6 +66,7 @@ class Playlist:
         self._old_inits: set[int] = set()
         self._peak = 0.0
         self._wall: float | None = None
+        self._broken = False  # a discontinuity comes before the next segment, whatever its first part says
 
     def take(self, outputs: Sequence[Output], wall: float) -> None:
         """All of one call of a Fragmenter, at this time in seconds since 1970."""
@@ -108,24 +91,84 @@ class Playlist:
         """Of the last whole segment; one before the first when there is none."""
         return self._next - 1
 
+    # Another process goes on with it
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs; it does not change with the playlist."""
+        init, segment = self._init, self._open
+        return Snapshot(
+            window=list(self._window),
+            open=msgspec.structs.replace(segment, parts=segment.parts[:]) if segment is not None else None,
+            next=self._next,
+            init=(init.number, init.codecs, init.size) if init is not None else None,
+            old_inits=sorted(self._old_inits),
+            discontinuities=self._discontinuities,
+            target=self._target,
+            time=self._time,
+            longest=self._longest,
+            leaving=list(self._leaving),
+            peak=self._peak,
+            broken=self._broken,
+            ended=self.ended,
+        )
+
+    @classmethod
+    def restore(
+        cls, snapshot: Snapshot, cuts: Cuts | None = None, *, segments: int = 6, part_segments: int = 3
+    ) -> "Playlist":
+        """Goes on behind a discontinuity, with a Fragmenter that begins at `last_sequence + 1` and
+        `snapshot.next_init`. Of the open segment no more will come: its parts, which players may have, are all of it.
+        """
+        restored = cls(
+            cuts,
+            segments=segments,
+            part_segments=part_segments,
+            sequence=snapshot.next,
+            discontinuities=snapshot.discontinuities,
+        )
+        restored.ended = snapshot.ended
+        restored._window.extend(snapshot.window)
+        restored._init = Init(snapshot.init[0], b"", *snapshot.init[1:]) if snapshot.init is not None else None
+        restored._old_inits.update(snapshot.old_inits)
+        restored._target = max(restored._target, snapshot.target)
+        restored._time, restored._longest, restored._peak = snapshot.time, snapshot.longest, snapshot.peak
+        restored._leaving.extend(snapshot.leaving)
+        restored._broken = snapshot.broken or snapshot.next > 0 or snapshot.open is not None
+        restored._open = segment = snapshot.open
+        if segment is not None and segment.parts:
+            restored._done(SegmentDone(segment.sequence, sum(duration for duration, _ in segment.parts)))
+        restored._open = None
+        return restored
+
     # Blocking reload
 
     def ready(self, msn: int | None, part: int | None) -> Reload:
         """RFC 8216bis, 6.2.5.2: is the segment, or the part of it, in the playlist?"""
-        if self.ended or msn is None:
-            return Reload.NOW if self.ended or part is None else Reload.REFUSE
-        if msn < 0 or (part is not None and part < 0) or msn > self._next + 1:
-            return Reload.REFUSE
-        if part is None:
-            return Reload.NOW if msn < self._next else Reload.WAIT
-        if msn == self._next - 1 and self._window and part >= len(self._window[-1].parts):
-            msn, part = self._next, 0  # after the last part of a segment comes the first one of the next
-        if msn < self._next:
-            return Reload.NOW
-        there = len(self._open.parts) if self._open is not None and msn == self._next else 0
-        if part >= there + self._advance_parts:
-            return Reload.REFUSE
-        return Reload.NOW if part < there else Reload.WAIT
+        return self._view().ready(msn, part)
+
+    def view(self, uri: str) -> PlaylistView:
+        """It as it is now, for others to serve; the multivariant playlist finds the one with parts at `uri`."""
+        return self._view(
+            self.render().encode(),
+            self.render(skip=True).encode(),
+            self.render_plain().encode(),
+            self.render_multivariant(uri).encode(),
+        )
+
+    def _view(
+        self, low_latency: bytes = b"", delta: bytes = b"", plain: bytes = b"", multivariant: bytes = b""
+    ) -> PlaylistView:
+        return PlaylistView(
+            self._next,
+            len(self._window[-1].parts) if self._window else 0,
+            len(self._open.parts) if self._open is not None else 0,
+            self._advance_parts,
+            self.ended,
+            low_latency,
+            delta,
+            plain,
+            multivariant,
+        )
 
     @property
     def _advance_parts(self) -> int:
@@ -203,7 +246,7 @@ class Playlist:
             lines.append(f"#EXT-X-DISCONTINUITY-SEQUENCE:{self._discontinuities}")
         return lines
 
-    def _with_parts(self) -> Iterator[_Segment]:
+    def _with_parts(self) -> Iterator[Segment]:
         yield from list(self._window)[-self._part_segments :]
         if self._open is not None:
             yield self._open
@@ -228,10 +271,11 @@ class Playlist:
 
     def _add(self, part: Part, wall: float) -> None:
         if self._open is None:
-            if self._wall is None or part.discontinuity:
+            discontinuity, self._broken = part.discontinuity or self._broken, False
+            if self._wall is None or discontinuity:
                 self._wall = wall - part.duration
             init = self._init.number if self._init is not None else 0
-            self._open = _Segment(part.sequence, init, part.discontinuity, self._wall)
+            self._open = Segment(part.sequence, init, discontinuity, self._wall)
             self._next = part.sequence
         self._open.parts.append((part.duration, part.independent))
         self._open.size += len(part.data)
@@ -272,10 +316,10 @@ class Playlist:
                 self._peak = max(self._peak, size * 8 / duration)
                 break
 
-    def _part_with(self, segment: _Segment, until: float) -> None:
+    def _part_with(self, segment: Segment, until: float) -> None:
         self._leaving.extend((until, part_name(segment.sequence, n)) for n in range(len(segment.parts)))
 
-    def _leave(self, segment: _Segment) -> None:
+    def _leave(self, segment: Segment) -> None:
         self._discontinuities += segment.discontinuity
         # RFC 8216bis, 6.2.2: its own length, and that of the longest playlist that had it.
         self._leaving.append((self._time + segment.duration + self._longest, segment_name(segment.sequence)))
@@ -292,7 +336,7 @@ class Playlist:
         return gone
 
 
-def _segment_head(segment: _Segment, init: int | None) -> list[str]:
+def _segment_head(segment: Segment, init: int | None) -> list[str]:
     """4.4.4.3, 4.4.4.5, 4.4.4.6; `init` is that of the segment before."""
     lines = ["#EXT-X-DISCONTINUITY"] if segment.discontinuity else []
     if segment.init != init:
@@ -302,7 +346,7 @@ def _segment_head(segment: _Segment, init: int | None) -> list[str]:
     return lines
 
 
-def _parts(segment: _Segment) -> list[str]:
+def _parts(segment: Segment) -> list[str]:
     """4.4.4.9"""
     return [
         f'#EXT-X-PART:DURATION={duration:.5f},URI="{part_name(segment.sequence, number)}"'
@@ -311,6 +355,6 @@ def _parts(segment: _Segment) -> list[str]:
     ]
 
 
-def _segment_end(segment: _Segment) -> list[str]:
+def _segment_end(segment: Segment) -> list[str]:
     """4.4.4.1"""
     return [f"#EXTINF:{segment.duration:.5f},", segment_name(segment.sequence)]

@@ -13,13 +13,13 @@ class Audience:
 
     __slots__ = ("_anonymous", "_everywhere", "_people", "_told", "_told_at", "peak")
 
-    def __init__(self, peak: int = 0) -> None:
+    def __init__(self, peak: int = 0, told_at: float = float("-inf")) -> None:
         self.peak = peak
         self._people: dict[str, set[UUID]] = {}  # by gateway
         self._everywhere: Counter[UUID] = Counter()  # on how many gateways each is
         self._anonymous: dict[str, int] = {}
         self._told: int | None = None
-        self._told_at = float("-inf")
+        self._told_at = told_at
 
     @property
     def count(self) -> int:

@@ -1,0 +1,44 @@
+"""What a server that players ask needs of a playlist, in one piece that goes from process to process."""
+
+import enum
+
+import msgspec
+
+
+class Reload(enum.Enum):
+    """What a request for a playlist with `_HLS_msn` and `_HLS_part` gets (RFC 8216bis, 6.2.5.2)."""
+
+    NOW = "now"
+    WAIT = "wait"
+    REFUSE = "refuse"  # 400
+
+
+class PlaylistView(msgspec.Struct, frozen=True, array_like=True):
+    """A playlist as it is at one moment, rendered. All that it names is there to be read."""
+
+    next_msn: int  # of the segment that is open or comes next
+    last_parts: int  # of the last whole segment, 0 when there is none
+    open_parts: int  # of the open segment
+    advance_parts: int  # the Advance Part Limit
+    ended: bool
+    low_latency: bytes
+    delta: bytes  # for `_HLS_skip=YES`
+    plain: bytes
+    multivariant: bytes
+
+    def ready(self, msn: int | None, part: int | None) -> Reload:
+        """RFC 8216bis, 6.2.5.2: is the segment, or the part of it, in the playlist?"""
+        if self.ended or msn is None:
+            return Reload.NOW if self.ended or part is None else Reload.REFUSE
+        if msn < 0 or (part is not None and part < 0) or msn > self.next_msn + 1:
+            return Reload.REFUSE
+        if part is None:
+            return Reload.NOW if msn < self.next_msn else Reload.WAIT
+        if msn == self.next_msn - 1 and self.last_parts and part >= self.last_parts:
+            msn, part = self.next_msn, 0  # after the last part of a segment comes the first one of the next
+        if msn < self.next_msn:
+            return Reload.NOW
+        there = self.open_parts if msn == self.next_msn else 0
+        if part >= there + self.advance_parts:
+            return Reload.REFUSE
+        return Reload.NOW if part < there else Reload.WAIT
