@@ -60,7 +60,7 @@ async def bob(desk: Gateway) -> Someone:
 async def on_air(pool: Any, stream_id: str, viewers: int = 0) -> None:
     await pool.execute(
         """
-        UPDATE streams SET status = 'live', source = 'external', started_at = now(), viewer_count = $2,
+        UPDATE streams SET status = 'live', source = 'external', source_id = id, started_at = now(), viewer_count = $2,
                            peak_viewers = $2
         WHERE id = $1
         """,

@@ -16,7 +16,7 @@ STREAMS = [
     """CREATE FUNCTION words_of_tags(tags text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
         AS $$ SELECT array_to_string(tags, ' ') $$""",
     # `playback_id` is the address of its pictures, and no other secret guards them. `ingest` is the actor that has the
-    # source of a live one. Interrupted, it waits for its source to return.
+    # source of a live one, under `source_id`. Interrupted, it waits for its source to return.
     """CREATE TABLE streams (
         id uuid PRIMARY KEY,
         user_id uuid NOT NULL REFERENCES users (id),
@@ -30,6 +30,7 @@ STREAMS = [
         slow_mode_seconds integer NOT NULL DEFAULT 0,
         playback_id text NOT NULL,
         source text,
+        source_id uuid,
         ingest text,
         scheduled_at timestamptz,
         started_at timestamptz,
@@ -59,7 +60,8 @@ STREAMS = [
             WHEN 'draft' THEN started_at IS NULL
             WHEN 'scheduled' THEN started_at IS NULL
             WHEN 'ended' THEN true
-            ELSE started_at IS NOT NULL AND source IS NOT NULL END),
+            WHEN 'live' THEN started_at IS NOT NULL AND source IS NOT NULL AND source_id IS NOT NULL
+            ELSE started_at IS NOT NULL END),
         CONSTRAINT streams_interrupted_check CHECK ((status = 'interrupted') = (interrupted_at IS NOT NULL)),
         CONSTRAINT streams_ended_check CHECK ((status = 'ended') = (ended_at IS NOT NULL)),
         CONSTRAINT streams_counts_check CHECK (
