@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from veza.http.auth import Authenticator
     from veza.http.gateway import RoomCommands
+    from veza.http.playbacks import Playbacks
     from veza.http.rate_limits import RateLimits
     from veza.storage.objects import ObjectStore
     from veza.storage.payments import Payments
@@ -39,6 +40,7 @@ class Services:
     objects: "ObjectStore | None" = None
     limits: "RateLimits | None" = None
     payments: "Payments | None" = None
+    playbacks: "Playbacks | None" = None
     work: TaskSet = field(default_factory=lambda: TaskSet("requests"))
     health: Health = field(default_factory=Health)
     trail: AuditTrail = field(default_factory=AuditTrail)
@@ -51,3 +53,10 @@ class Services:
         if self.payments is None:
             raise Unavailable("Nothing can be paid here.")
         return self.payments
+
+    @property
+    def playing(self) -> "Playbacks":
+        """The live streams that are played through this gateway. Raises Unavailable where none are."""
+        if self.playbacks is None:
+            raise Unavailable("No live streams are played here.")
+        return self.playbacks

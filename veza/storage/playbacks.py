@@ -5,8 +5,8 @@ from uuid import UUID
 
 import msgspec
 
+from veza.realtime.streams.life import StreamStatus
 from veza.storage.database import Connection
-from veza.storage.streams import StreamStatus
 
 
 class Playback(msgspec.Struct, frozen=True):

@@ -1,8 +1,16 @@
 """What a server that players ask needs of a playlist, in one piece that goes from process to process."""
 
 import enum
+import re
 
 import msgspec
+
+# Where the three playlists of a stream are, beside each other and its files. The first names the second.
+MULTIVARIANT = "index.m3u8"
+LOW_LATENCY = "live.m3u8"
+PLAIN = "plain.m3u8"
+
+_TARGET = re.compile(rb"^#EXT-X-TARGETDURATION:(\d{1,4})", re.MULTILINE)
 
 
 class Reload(enum.Enum):
@@ -25,6 +33,12 @@ class PlaylistView(msgspec.Struct, frozen=True, array_like=True):
     delta: bytes  # for `_HLS_skip=YES`
     plain: bytes
     multivariant: bytes
+
+    @property
+    def target_s(self) -> int:
+        """The target duration, in seconds; 1 where no playlist is rendered."""
+        found = _TARGET.search(self.plain) or _TARGET.search(self.low_latency)
+        return int(found[1]) if found else 1
 
     def ready(self, msn: int | None, part: int | None) -> Reload:
         """RFC 8216bis, 6.2.5.2: is the segment, or the part of it, in the playlist?"""

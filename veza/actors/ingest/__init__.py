@@ -1,0 +1,1 @@
+"""Live streams come in: encoders' connections, and the files that players read."""

@@ -1,0 +1,280 @@
+"""What a gateway knows of the live streams that are played through it: their newest playlists, and who waits for more.
+
+An Ingest pushes a `PlaylistView` with each part while it is told now and then that somebody watches; to a gateway of
+another node it pushes the files as well. Whoever hands them on here awaits `store` for the files before it calls `show`
+for the playlist that names them.
+"""
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from veza.errors import InvalidArgument, RateLimited, StreamNotFound, Unavailable
+from veza.http.playback_files import PlaybackFiles, is_playback_id, part_of
+from veza.realtime.hls.view import PlaylistView, Reload
+from veza.storage import playbacks as rows
+from veza.storage.database import Connection
+from veza.storage.playbacks import Playback
+
+# An Ingest forgets who has not asked for 30 s: two askings may be lost.
+WATCH_S = 10.0
+FORGOTTEN_S = 30.0
+# What nobody has asked for is of no use to anybody.
+UNASKED_S = 60.0
+# A stream that was made private, or has changed its Ingest, is known to be so by then.
+ROW_S = 1.0
+_MOST_ROWS = 10_000
+_TURNS = 64
+
+Watch = Callable[[str, str, bool], None]
+
+
+class PlaybackLimits(msgspec.Struct, frozen=True):
+    """`first_view_s` is for an Ingest to answer, and for a stream that has just begun to have its first segment.
+    `reload_targets` is how long a blocking reload waits, in target durations (RFC 8216bis, 6.2.5.2).
+    """
+
+    first_view_s: float = 6.0
+    reload_targets: float = 3.0
+    waiters_each: int = 2_000
+    waiters: int = 20_000
+    playbacks: int = 10_000
+
+
+class _Entry:
+    """One stream. `changed` is set, and replaced, whenever there is something new."""
+
+    __slots__ = ("asked_at", "changed", "gone", "ingest", "view", "waiters", "watched_at")
+
+    def __init__(self, now: float) -> None:
+        self.view: PlaylistView | None = None
+        self.ingest: str | None = None
+        self.asked_at = now
+        self.watched_at: float | None = None
+        self.waiters = 0
+        self.gone = False
+        self.changed = asyncio.Event()
+
+    def wake(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Playbacks:
+    """`watch(ingest, playback_id, mirror)` asks an Ingest to push here, with `mirror` the files too; it must not block.
+    `directory` is that of the node's Ingests. `now` is in seconds, from any beginning.
+    """
+
+    def __init__(
+        self, directory: Path, watch: Watch, now: Callable[[], float], limits: PlaybackLimits | None = None
+    ) -> None:
+        self._files = PlaybackFiles(directory)
+        self._watch = watch
+        self._now = now
+        self._limits = limits or PlaybackLimits()
+        self._entries: dict[str, _Entry] = {}
+        self._waiters = 0
+        self._rows: dict[str, tuple[float, Playback | None]] = {}
+        # Of many who ask at once for the same row, one reads it.
+        self._turns = [asyncio.Lock() for _ in range(_TURNS)]
+
+    # -- from an Ingest --------------------------------------------------------------------------------------
+
+    def show(self, playback_id: str, view: PlaylistView) -> None:
+        """The newest playlist; whoever waits for it goes on. What nobody asked for is not kept."""
+        entry = self._entries.get(playback_id)
+        if entry is None:
+            return
+        entry.view = view
+        entry.wake()
+
+    async def store(self, playback_id: str, name: str, data: bytes) -> None:
+        """A file of an Ingest on another node. What nobody asked for is not kept.
+
+        Raises InvalidArgument for what names no file of a stream, and OSError.
+        """
+        if playback_id not in self._entries:
+            return
+        await self._files.store(playback_id, name, data)
+        if playback_id not in self._entries:
+            # Forgotten meanwhile; what was removed then may be there again.
+            await self._files.remove(playback_id)
+
+    def gone(self, playback_id: str) -> None:
+        """The Ingest has it no more: whoever waits gets StreamNotFound. Copies go with the next sweep."""
+        entry = self._entries.pop(playback_id, None)
+        if entry is not None:
+            entry.gone = True
+            entry.wake()
+
+    # -- for players -----------------------------------------------------------------------------------------
+
+    async def row(self, connection: Connection, playback_id: str) -> Playback | None:
+        """Which stream it is, as it was a second ago at most; None for none."""
+        if not is_playback_id(playback_id):
+            return None
+        found = self._row(playback_id)
+        if found is not None:
+            return found[1]
+        async with self._turns[hash(playback_id) % _TURNS]:
+            found = self._row(playback_id)
+            if found is None:
+                found = (self._now(), await rows.find(connection, playback_id))
+                self._rows.pop(playback_id, None)
+                while len(self._rows) >= _MOST_ROWS:
+                    del self._rows[next(iter(self._rows))]
+                self._rows[playback_id] = found
+        return found[1]
+
+    async def view(
+        self, playback_id: str, ingest: str | None, msn: int | None = None, part: int | None = None
+    ) -> PlaylistView:
+        """The playlist, as soon as it has segment `msn`, or `part` of that. `ingest` is None for a stream that none
+        has: only what is known already can be had.
+
+        Raises StreamNotFound, InvalidArgument for what lies too far ahead, Unavailable when it does not come in time,
+        and RateLimited or Unavailable when too many wait already.
+        """
+        entry = self._asked(playback_id, ingest)
+        if not _has_begun(entry.view):
+            if ingest is None:
+                raise StreamNotFound
+            late = Unavailable("The stream is not ready yet.")
+            await self._until(entry, lambda: _has_begun(entry.view), self._limits.first_view_s, late)
+        if entry.view is not None and not _is_ready(entry.view, msn, part):
+            patience = self._limits.reload_targets * entry.view.target_s
+            late = Unavailable("The stream does not go on at the moment.")
+            await self._until(entry, lambda: _is_ready(entry.view, msn, part), patience, late)
+        if entry.view is None:
+            raise StreamNotFound
+        return entry.view
+
+    async def file(self, playback_id: str, ingest: str | None, name: str) -> io.FileIO | None:
+        """A file to read, None where there is none. A part that comes next is waited for: playlists hint at it before
+        it is there (RFC 8216bis, 4.4.5.3).
+
+        Raises what `view` raises; InvalidArgument also for what names no file of a stream.
+        """
+        found = self._files.open(playback_id, name)
+        entry = self._asked(playback_id, ingest)
+        if found is not None:
+            return found
+        if not _has_begun(entry.view):
+            # Asked of another gateway until now; copies are on their way.
+            await self.view(playback_id, ingest)
+        elif (wanted := part_of(name)) is not None and entry.view and entry.view.ready(*wanted) is Reload.WAIT:
+            await self.view(playback_id, ingest, *wanted)
+        else:
+            # It may be that its Ingest has moved to another node since copies were last asked for.
+            self._follow(playback_id, entry, force=not self._files.is_local(playback_id, entry.view))
+        return self._files.open(playback_id, name)
+
+    # -- for its owner ---------------------------------------------------------------------------------------
+
+    async def sweep(self) -> None:
+        """To be called once a second: goes on watching what is waited for, forgets what nobody asks for."""
+        now = self._now()
+        for playback_id, entry in list(self._entries.items()):
+            if entry.waiters:
+                entry.asked_at = now
+                self._follow(playback_id, entry)
+            elif now - entry.asked_at >= UNASKED_S:
+                del self._entries[playback_id]
+        for playback_id, (read_at, _) in list(self._rows.items()):
+            if now - read_at >= ROW_S:
+                del self._rows[playback_id]
+        for playback_id in self._files.held - self._entries.keys():
+            await self._files.remove(playback_id)
+
+    async def close(self) -> None:
+        """Nobody waits any longer, and copies are removed."""
+        for playback_id in list(self._entries):
+            self.gone(playback_id)
+        await self._files.close()
+
+    def __len__(self) -> int:
+        """How many streams are played."""
+        return len(self._entries)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return self._waiters
+
+    # -- parts -----------------------------------------------------------------------------------------------
+
+    def _row(self, playback_id: str) -> tuple[float, Playback | None] | None:
+        found = self._rows.get(playback_id)
+        return found if found is not None and self._now() - found[0] < ROW_S else None
+
+    def _asked(self, playback_id: str, ingest: str | None) -> _Entry:
+        now = self._now()
+        entry = self._entries.get(playback_id)
+        if entry is None:
+            if len(self._entries) >= self._limits.playbacks:
+                raise Unavailable("Too many streams are played at once.")
+            entry = self._entries[playback_id] = _Entry(now)
+        entry.asked_at = now
+        moved, entry.ingest = ingest != entry.ingest, ingest
+        self._follow(playback_id, entry, force=moved)
+        return entry
+
+    def _follow(self, playback_id: str, entry: _Entry, *, force: bool = False) -> None:
+        """Tell the Ingest that somebody watches, unless it knows."""
+        if entry.ingest is None:
+            return
+        now, told_at = self._now(), entry.watched_at
+        if not force and told_at is not None and now - told_at < WATCH_S:
+            return
+        if told_at is not None and now - told_at >= FORGOTTEN_S and entry.view is not None and not entry.view.ended:
+            # The Ingest has stopped pushing: a player that began with this would be far behind.
+            entry.view = None
+        entry.watched_at = now
+        self._watch(entry.ingest, playback_id, not self._files.is_local(playback_id, entry.view))
+
+    async def _until(self, entry: _Entry, done: Callable[[], bool], seconds: float, late: Exception) -> None:
+        """Raises `late` when `done` is not so in time, and StreamNotFound when the stream is gone."""
+        with self._waits(entry):
+            try:
+                async with asyncio.timeout(seconds):
+                    while not done():
+                        await entry.changed.wait()
+                        if entry.gone:
+                            raise StreamNotFound
+            except TimeoutError:
+                raise late from None
+
+    @contextmanager
+    def _waits(self, entry: _Entry) -> Iterator[None]:
+        if entry.waiters >= self._limits.waiters_each:
+            raise RateLimited("Too many wait for this stream.")
+        if self._waiters >= self._limits.waiters:
+            raise Unavailable("Too many wait for streams.")
+        entry.waiters += 1
+        self._waiters += 1
+        try:
+            yield
+        finally:
+            entry.waiters -= 1
+            self._waiters -= 1
+
+
+def _has_begun(view: PlaylistView | None) -> bool:
+    """A playlist without a whole segment is an empty one to players that know nothing of parts."""
+    return view is not None and (view.last_parts > 0 or view.ended)
+
+
+def _is_ready(view: PlaylistView | None, msn: int | None, part: int | None) -> bool:
+    """Raises InvalidArgument for what lies too far ahead."""
+    if view is None:
+        return False
+    found = view.ready(msn, part)
+    if found is Reload.REFUSE:
+        raise InvalidArgument(
+            "The playlist is not as far as that.", (("_HLS_msn", "lies too far ahead, or has no segment to its part"),)
+        )
+    return found is Reload.NOW
