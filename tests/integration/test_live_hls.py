@@ -55,7 +55,7 @@ class Studio:
         for name, data in files.items():
             (directory / name).write_bytes(data)
         # As if it had been watched before.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.playbacks.view(made["playback_id"], "i"), 0.001)
         self.playbacks.show(made["playback_id"], view_of(5))
         return made
