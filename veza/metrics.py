@@ -101,6 +101,12 @@ GATEWAY_LAGGED = Counter("veza_gateway_lagged_total", "Times a gateway was cut b
 # -- shards ------------------------------------------------------------------------------------------------------
 
 ROOMS_LOADED = Gauge("veza_rooms_loaded", "Rooms in a shard's memory.", ("shard",), multiprocess_mode="livesum")
+STREAMS_LOADED = Gauge("veza_streams_loaded", "Streams in a shard's memory.", ("shard",), multiprocess_mode="livesum")
+STREAMS_ON_AIR = Gauge(
+    "veza_streams_on_air", "Streams that are live or wait for their source.", ("shard",), multiprocess_mode="livesum"
+)
+STREAM_VIEWERS = Gauge("veza_stream_viewers", "Viewers of all streams.", ("shard",), multiprocess_mode="livesum")
+STREAM_MESSAGES = Counter("veza_stream_messages_total", "Messages of streams' chats that were stored.")
 ROOMS_WOKEN = Counter("veza_rooms_woken_total", "Rooms that were read into memory.")
 ROOMS_SLEPT = Counter("veza_rooms_slept_total", "Rooms that were put to sleep, for nobody used them.")
 SHARD_COMMANDS = Counter("veza_shard_commands_total", "Commands that gateways sent to shards, by type.", ("command",))

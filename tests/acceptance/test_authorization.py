@@ -119,6 +119,8 @@ STRANGERS: dict[str, Case] = {
     "PUT /live/streams/<stream_id>": Case({"title": "Mine now"}),
     "DELETE /live/streams/<stream_id>": Case(),
     "GET /live/streams/<stream_id>/messages": Case(),
+    "POST /live/streams/<stream_id>/start": Case(),
+    "POST /live/streams/<stream_id>/stop": Case(),
 }
 
 

@@ -89,7 +89,12 @@ async def test_a_message_is_counted_at_every_hop(platform: Running, person: Pers
     await metric(platform, 'veza_sockets_closed_total{code="1000"}', 1)
 
 
-ACTORS = ["Gateway"] * 2 + ["JobRunner", "RateLimiter"] + ["RoomShard"] * 2 + ["Supervisor", "TransferProcessor"]
+ACTORS = [
+    *["Gateway"] * 2,
+    *("JobRunner", "RateLimiter"),
+    *["RoomShard"] * 2,
+    *("StreamShard", "Supervisor", "TransferProcessor"),
+]
 
 
 async def test_every_actor_shows_its_pulse(platform: Running) -> None:
@@ -97,9 +102,9 @@ async def test_every_actor_shows_its_pulse(platform: Running) -> None:
     for name in ("veza_process_resident_bytes", "veza_event_loop_lag_worst_seconds", "veza_process_cpu_cores"):
         kinds = re.findall(rf'^{name}{{actor="(\w+)', text, re.MULTILINE)
         assert sorted(kinds) == sorted(ACTORS), name
-    assert sum(map(float, re.findall(r"^veza_shard_partitions{.*} (.*)$", text, re.MULTILINE))) == 256
+    assert sum(map(float, re.findall(r"^veza_shard_partitions{.*} (.*)$", text, re.MULTILINE))) == 512
     owners = re.findall(r'^veza_partition_epoch{partition="(\d+)",.*} (?!0\.0)', text, re.MULTILINE)
-    assert sorted(map(int, owners)) == list(range(256))
+    assert sorted(map(int, owners)) == list(range(512))
     assert SECRET not in text
 
 
@@ -188,7 +193,7 @@ async def test_the_live_view_is_a_line_each_time_for_scripts(platform: Running, 
                 numbers = json.loads(await watching.stdout.readline())
                 if numbers["messages_per_s"] and numbers["commit_ms"]["p99"]:
                     break
-        assert numbers["partitions"] == 256
+        assert numbers["partitions"] == 512
         assert numbers["sockets"] == 1
         assert len(numbers["actors"]) == len(ACTORS)
         watching.send_signal(signal.SIGINT)

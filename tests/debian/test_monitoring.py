@@ -146,7 +146,7 @@ async def test_the_dashboard_finds_the_machine(client: httpx.AsyncClient, platfo
 
 async def test_the_partition_map_is_whole(client: httpx.AsyncClient) -> None:
     owners = await query(client, "sum by (partition, shard) (veza_partition_epoch) > 0")
-    assert sorted(int(row["metric"]["partition"]) for row in owners) == list(range(256))
+    assert sorted(int(row["metric"]["partition"]) for row in owners) == list(range(512))
 
 
 async def test_a_healthy_platform_alerts_nobody(client: httpx.AsyncClient) -> None:

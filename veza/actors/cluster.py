@@ -103,7 +103,9 @@ class Cluster:
         self._settings = settings
         self._gateway_class = gateway_class
         # For a Supervisor that has to be replaced, what an operator asked of the one before.
-        self._wanted = Wanted(settings.room_shards, settings.gateways, settings.transfer_processors)
+        self._wanted = Wanted(
+            settings.room_shards, settings.gateways, settings.transfer_processors, settings.stream_shards
+        )
         self._draining = False
 
     @classmethod

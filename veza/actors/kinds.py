@@ -7,8 +7,9 @@ import msgspec
 from veza.actors.job_runner import JobRunner
 from veza.actors.nodes import Node, Wanted, node_key
 from veza.actors.rate_limiter import RateLimiter
-from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, ProcessorRef, RunnerRef, ShardRef
+from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, ProcessorRef, RunnerRef, ShardRef, StreamShardRef
 from veza.actors.room_shard import RoomShard
+from veza.actors.stream_shard import StreamShard
 from veza.actors.transfer_processor import TransferProcessor
 
 
@@ -28,6 +29,8 @@ class Kind(msgspec.Struct, frozen=True):
         match self.name:
             case "RoomShard":
                 return wanted.shards
+            case "StreamShard":
+                return wanted.stream_shards
             case "Gateway":
                 return wanted.gateways
             case "TransferProcessor":
@@ -36,6 +39,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 SHARD = Kind("RoomShard", "room_shard", RoomShard, ShardRef)
+STREAM_SHARD = Kind("StreamShard", "stream_shard", StreamShard, StreamShardRef)
 LIMITER = Kind("RateLimiter", "rate_limiter", RateLimiter, LimiterRef)
 PROCESSOR = Kind("TransferProcessor", "transfer_processor", TransferProcessor, ProcessorRef)
 RUNNER = Kind("JobRunner", "job_runner", JobRunner, RunnerRef, single=True)

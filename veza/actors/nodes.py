@@ -28,6 +28,7 @@ class Wanted(msgspec.Struct, frozen=True):
     shards: int
     gateways: int
     processors: int = 1
+    stream_shards: int = 1
     drained: frozenset[str] = frozenset()
 
 

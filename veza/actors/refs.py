@@ -135,6 +135,10 @@ class ShardRef(BatchRef):
         await self.call("gateway_lost", gateway)
 
 
+class StreamShardRef(ShardRef):
+    pass
+
+
 class GatewayRef(BatchRef):
     async def deliver(self, batch: bytes) -> None:
         await self.send(batch)
@@ -147,6 +151,12 @@ class GatewayRef(BatchRef):
 
     async def set_runner(self, name: str | None) -> None:
         await self.call("set_runner", name)
+
+
+class StreamGatewayRef(GatewayRef):
+    """A gateway, as stream shards reach it: what is said of streams and of rooms does not wait for each other."""
+
+    where = "streams_endpoint"
 
 
 class WindowsRef(BatchRef):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from veza import metrics
 from veza.actors.notifier import Notifier
 from veza.actors.presence_news import PresenceNews
 from veza.actors.shard import Shard, away
@@ -68,7 +69,8 @@ class RoomShard(Shard[Batch]):
         core, began = self._core, time.monotonic()
         if missing := core.missing(queue):
             core.install(await room_log.load_rooms(self._writer, missing))
-            self._meter.loaded(len(missing), time.monotonic() - began)
+            metrics.ROOMS_WOKEN.inc(len(missing))
+            self._meter.loaded(time.monotonic() - began)
         if candidates := core.lookups(queue):
             began = time.monotonic()
             core.found(await room_log.find_stored(self._writer, candidates))

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -45,6 +45,15 @@ B = TypeVar("B", bound=Script)
 B_co = TypeVar("B_co", bound=Script, covariant=True)
 
 
+class Commands(Protocol):
+    """A batch of commands, from whom."""
+
+    @property
+    def gateway(self) -> str: ...
+    @property
+    def commands(self) -> Sequence[c.Routed]: ...
+
+
 class Core(Protocol[B_co]):
     """What the shard needs of its core, whatever that is about."""
 
@@ -68,6 +77,7 @@ class Shard(abc.ABC, Generic[B]):
     def __init__(
         self, name: str, settings: Settings, core: Core[B], *, label: str, connect: type[GatewayRef] = GatewayRef
     ) -> None:
+        """`label` is that of its kind in metrics."""
         setup_logging(settings, name, log_file(settings))
         self.name = name
         self._settings = settings
@@ -88,7 +98,7 @@ class Shard(abc.ABC, Generic[B]):
         self._tasks = TaskSet(name, self._life.fail)
         self._inlet = Inlet(self.submit, self._tasks)
         self._links = GatewayLinks(name, self._tasks, self._forget_gateway, connect)
-        self._meter = ShardMeter(name)
+        self._meter = ShardMeter(name, self.what)
         self._pulse = Pulse(label, name, self._sample)
         self._started = False
         self._committed = 0
@@ -96,7 +106,7 @@ class Shard(abc.ABC, Generic[B]):
     # -- of each kind ----------------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def _decode(self, data: bytes) -> c.CommandBatch: ...
+    def _decode(self, data: bytes) -> Commands: ...
 
     @abc.abstractmethod
     async def _warm_up(self) -> None:

@@ -42,7 +42,8 @@ class Times(NamedTuple):
 class ShardMeter:
     """The numbers of one shard."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, what: str = "room") -> None:
+        """`what` is what the shard has in memory."""
         self._name = name
         self._batches = 0
         self._commands = Tally(metrics.SHARD_COMMANDS)
@@ -50,12 +51,12 @@ class ShardMeter:
         self._shown: dict[int, int] = {}  # partition → the epoch that the metric has
         self._sampled_at: float | None = None
         self._partitions = metrics.SHARD_PARTITIONS.labels(name)
-        self._rooms = metrics.ROOMS_LOADED.labels(name)
+        self._subjects = (metrics.ROOMS_LOADED if what == "room" else metrics.STREAMS_LOADED).labels(name)
         self._mailbox = metrics.MAILBOX_COMMANDS.labels(name)
         self._connections = metrics.POSTGRES_CONNECTIONS.labels(name, "used")
         self._outbox_bytes = metrics.OUTBOX_BYTES.labels(name, "gateways")
         self._outbox_calls = metrics.OUTBOX_CALLS.labels(name, "gateways")
-        self._loading = metrics.SHARD_READ_SECONDS.labels("rooms")
+        self._loading = metrics.SHARD_READ_SECONDS.labels(f"{what}s")
         self._looking_up = metrics.SHARD_READ_SECONDS.labels("ids")
 
     # -- each second -----------------------------------------------------------------------------------------
@@ -64,7 +65,7 @@ class ShardMeter:
         self._commands.flush()
         self._stored.flush()
         self._partitions.set(len(held.epochs))
-        self._rooms.set(held.subjects)
+        self._subjects.set(held.subjects)
         self._mailbox.set(held.queued)
         self._connections.set(held.connections)
         self._outbox_bytes.set(held.outbox[0])
@@ -90,9 +91,8 @@ class ShardMeter:
 
     # -- each round ------------------------------------------------------------------------------------------
 
-    def loaded(self, rooms: int, seconds: float) -> None:
-        """Rooms were read into memory."""
-        metrics.ROOMS_WOKEN.inc(rooms)
+    def loaded(self, seconds: float) -> None:
+        """Rooms or streams were read into memory."""
         self._loading.observe(seconds)
 
     def looked_up(self, seconds: float) -> None:
@@ -102,7 +102,7 @@ class ShardMeter:
     def slept(self, rooms: int) -> None:
         metrics.ROOMS_SLEPT.inc(rooms)
 
-    def took(self, commands: Iterable[c.ShardCommand]) -> None:
+    def took(self, commands: Iterable[c.Routed]) -> None:
         """A gateway sent these."""
         add = self._commands.add
         for command in commands:

@@ -17,18 +17,19 @@ from ray.exceptions import RayError
 
 from veza import metrics
 from veza.actors.fleet import Fleet, leave
-from veza.actors.kinds import LIMITER, PROCESSOR, RUNNER, SHARD, Kind, gateway_kind
+from veza.actors.kinds import LIMITER, PROCESSOR, RUNNER, SHARD, STREAM_SHARD, Kind, gateway_kind
 from veza.actors.limiter_map import LimiterMap
 from veza.actors.members import SUSPECT_S, Member, Members
 from veza.actors.nodes import Nodes, Wanted
 from veza.actors.ownership import NO_ANSWER, Ownership
 from veza.actors.pulse import Pulse
-from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, ProcessorRef, RunnerRef, ShardRef
+from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, ProcessorRef, RunnerRef, ShardRef, StreamShardRef
 from veza.actors.runner_map import RunnerMap
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
 from veza.errors import Conflict, InvalidArgument, Unavailable
 from veza.logs import log_file, rotate, setup_logging
+from veza.realtime.partition import STREAMS
 from veza.realtime.routing import PartitionMap
 from veza.storage import audit, payout_queue
 from veza.storage.database import FAILURES, UNREACHABLE, open_connection, open_pool
@@ -64,15 +65,8 @@ class Supervisor:
         self._uneven = asyncio.Event()  # the partition map may not fit the living shards
         self._short = asyncio.Event()  # an actor may be missing, or one too many
         self._tasks = TaskSet("Supervisor", self._fail)
-        self._shards: Members[ShardRef] = Members(
-            SHARD.label,
-            self._tasks,
-            period=PING_SHARDS_S,
-            patience=SHARD_PATIENCE_S,
-            settled=self._agrees,
-            on_turn=self._uneven.set,
-            on_lost=self._shard_lost,
-        )
+        self._shards = self._watch_shards(SHARD)
+        self._stream_shards = self._watch_shards(STREAM_SHARD)
         gateway = gateway_kind(gateway_class)
         # One that answers again has missed maps.
         self._gateways: Members[GatewayRef] = self._watch(gateway, self._gateway_turned, self._gateway_lost)
@@ -83,6 +77,7 @@ class Supervisor:
         self._runner_map = RunnerMap(self._runners, self._gateways, self._tasks)
         self._nodes = Nodes(self._short.set)
         self._ownership = Ownership(settings.database_url, self._shards, self._gateways)
+        self._streams = Ownership(settings.database_url, self._stream_shards, self._gateways, STREAMS)
         self._fleet = Fleet(
             settings,
             wanted,
@@ -90,19 +85,31 @@ class Supervisor:
             nodes=self._nodes,
             kinds={
                 SHARD: self._shards,
+                STREAM_SHARD: self._stream_shards,
                 gateway: self._gateways,
                 LIMITER: self._limiters,
                 RUNNER: self._runners,
                 PROCESSOR: self._processors,
             },
             introduce=self._introduce,
-            owned=self._ownership.owned,
+            owned=lambda shard: self._ownership.owned(shard) + self._streams.owned(shard),
             on_change=self._uneven.set,
         )
         self._started = False
         self._adopted = False
         self._starting = asyncio.Lock()
         self._life = asyncio.Event()  # never set
+
+    def _watch_shards(self, kind: Kind) -> Members[ShardRef]:
+        return Members(
+            kind.label,
+            self._tasks,
+            period=PING_SHARDS_S,
+            patience=SHARD_PATIENCE_S,
+            settled=self._agrees,
+            on_turn=self._uneven.set,
+            on_lost=self._shard_lost,
+        )
 
     def _watch(self, kind: Kind, on_turn: Callable[[], None], on_lost: Callable[[Member[Any]], None]) -> Members[Any]:
         patience = GATEWAY_PATIENCE_S if kind.ref is GatewayRef else OTHERS_PATIENCE_S
@@ -146,16 +153,20 @@ class Supervisor:
             await self._nodes.look()
             await self._fleet.adopt()
             self._adopted = True
-        if len(self._shards):
+        if len(self._shards) or len(self._stream_shards):
             # The living first: a replacement takes a second to start.
-            await self._ownership.reconcile()
+            await self._settle()
         # This node's must start, or the platform has not; other nodes come when they can.
         if self._nodes.home is not None:
             await self._fleet.fill(self._nodes.home)
         await self._limiter_map.tell()
-        if not await self._ownership.reconcile():
+        if not await self._settle():
             self._uneven.set()
         self._short.set()
+
+    async def _settle(self) -> bool:
+        """Bring ownership of rooms and of streams to the plan. Returns whether all confirmed."""
+        return all(await asyncio.gather(self._ownership.reconcile(), self._streams.reconcile()))
 
     async def lifeline(self) -> None:
         """Never returns: that the call fails tells of the Supervisor's death at once."""
@@ -168,6 +179,7 @@ class Supervisor:
             "owners": {partition: owner for partition, (_, owner) in self._ownership.map.items()},
             "nodes": self._fleet.state(),
             "shards": self._shards.state(),
+            "stream_shards": self._stream_shards.state(),
             "gateways": self._gateways.state(),
             "limiters": self._limiters.state(),
             "runners": self._runners.state(),
@@ -181,7 +193,7 @@ class Supervisor:
         metrics.NODES.labels("drained").set(drained)
 
     async def partition_map(self) -> PartitionMap:
-        return self._ownership.map
+        return {**self._ownership.map, **self._streams.map}
 
     async def drain(self, timeout: float) -> None:
         """Stop in order: gateways let go of their sockets, then shards finish their commits, and whoever works for
@@ -190,7 +202,7 @@ class Supervisor:
         self._fleet.stop()
         await self._tasks.close()
         await asyncio.gather(*(leave(member.ref, timeout / 2) for member in self._gateways))
-        rest: list[Members[Any]] = [self._shards, self._limiters, self._runners, self._processors]
+        rest: list[Members[Any]] = [self._shards, self._stream_shards, self._limiters, self._runners, self._processors]
         await asyncio.gather(*(leave(member.ref, timeout / 2) for members in rest for member in members))
 
     @staticmethod
@@ -246,7 +258,10 @@ class Supervisor:
         match ref:
             case GatewayRef():
                 await asyncio.gather(
-                    self._ownership.tell_gateway(ref), self._limiter_map.introduce(ref), self._runner_map.tell(ref)
+                    self._ownership.tell_gateway(ref),
+                    self._streams.tell_gateway(ref),
+                    self._limiter_map.introduce(ref),
+                    self._runner_map.tell(ref),
                 )
             case LimiterRef():
                 await self._limiter_map.tell()
@@ -254,7 +269,7 @@ class Supervisor:
                 self._runner_map.changed()
 
     def _agrees(self, shard: Member[ShardRef]) -> bool:
-        return self._ownership.agrees(shard)
+        return (self._streams if isinstance(shard.ref, StreamShardRef) else self._ownership).agrees(shard)
 
     def _shard_lost(self, shard: Member[ShardRef]) -> None:
         if not shard.leaving:
@@ -303,7 +318,7 @@ class Supervisor:
     def _gateway_lost(self, gateway: Member[GatewayRef]) -> None:
         name = gateway.ref.name
         self._limiter_map.gateway_lost(name)
-        for shard in self._shards:
+        for shard in (*self._shards, *self._stream_shards):
             self._tasks.start(self._tell_gateway_lost(shard.ref, name), f"gateway lost {name}")
         self._short.set()
 
@@ -328,7 +343,7 @@ class Supervisor:
             await self._uneven.wait()
             self._uneven.clear()
             try:
-                settled = await self._ownership.reconcile()
+                settled = await self._settle()
             except FAILURES as error:
                 log.warning("partition map not settled", extra={"reason": type(error).__name__})
                 settled = False
@@ -340,7 +355,7 @@ class Supervisor:
         """Move busy partitions away from shards that work much more than others."""
         while True:
             await asyncio.sleep(BALANCE_EVERY_S)
-            if self._ownership.wish_for_balance():
+            if any([self._ownership.wish_for_balance(), self._streams.wish_for_balance()]):
                 self._uneven.set()
 
     async def _sweep_forever(self) -> None:

@@ -106,7 +106,7 @@ def _ask(**request: Any) -> dict[str, Any]:
 def _print(state: dict[str, Any]) -> None:
     wanted = state["wanted"]
     click.echo(f"wanted on each node: {wanted['shards']} shards, {wanted['gateways']} gateways")
-    click.echo(f"partitions with an owner that knows it: {state['partitions']} of 256\n")
+    click.echo(f"rooms' partitions with an owner that knows it: {state['partitions']} of 256\n")
     click.echo(
         f"{'node':<20}{'key':<10}{'address':<18}{'shards':>7}{'gateways':>10}{'partitions':>12}{'commands/s':>12}"
     )
@@ -118,7 +118,7 @@ def _print(state: dict[str, Any]) -> None:
             f"{node['name']:<20}{node['key']:<10}{node['address']:<18}{node['shards']:>7}{node['gateways']:>10}"
             f"{node['partitions']:>12}{rate:>12.1f}{'  drained' if node['drained'] else ''}"
         )
-    kinds = ("shards", "gateways", "limiters", "runners", "processors")
+    kinds = ("shards", "stream_shards", "gateways", "limiters", "runners", "processors")
     silent = [actor["name"] for kind in kinds for actor in state[kind] if not actor["alive"]]
     if silent:
         click.echo(f"\nsilent: {', '.join(silent)}")

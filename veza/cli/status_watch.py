@@ -121,7 +121,7 @@ def screen(numbers: Numbers) -> list[str]:
         f"{'fan-out':<12}{_span(n.fanout_ms):>17} ms   p50 / p99, commit to the last socket",
         f"{'queues':<12}{n.mailbox_commands:>10,}   commands at shards; outboxes {_bytes(n.outbox_bytes)}, "
         f"{n.outbox_calls} calls in flight",
-        f"{'partitions':<12}{n.partitions:>10}   of 256 owned on this machine, nodes {n.nodes}",
+        f"{'partitions':<12}{n.partitions:>10}   of 512 owned on this machine, nodes {n.nodes}",
         f"{'failovers':<12}{n.failovers:>10}   actors lost {n.actors_lost}, silent {n.silent}, "
         f"PostgreSQL away {n.postgres_away_s:g} s",
         "",

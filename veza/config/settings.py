@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chat_warnings_before_mute: int
     chat_warning_mute_seconds: int
     live_grace_seconds: float
+    live_take_over: bool
     trusted_proxies: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     security_contact: str
@@ -113,6 +114,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CHAT_WARNINGS_BEFORE_MUTE", values.whole(0, 1000), "3"),
     Variable("CHAT_WARNING_MUTE_SECONDS", values.whole(1, 10**8), "3600"),
     Variable("LIVE_GRACE_SECONDS", values.seconds(0, 86400), "60"),
+    Variable("LIVE_TAKE_OVER", values.flag, "true"),
     Variable("TRUSTED_PROXIES", values.networks, ""),
     Variable("ALLOWED_ORIGINS", values.web_origins, ""),
     Variable("SECURITY_CONTACT", values.contact, ""),

@@ -57,6 +57,7 @@ from veza.http.rate_limits import RateLimits
 from veza.http.room_reads import RoomReads
 from veza.http.services import Services
 from veza.http.sockets import Sockets
+from veza.http.stream_hub import StreamHub
 from veza.http.switches import CHANGES
 from veza.http.tokens import Tokens
 from veza.logs import log_file, request_id, setup_logging
@@ -141,6 +142,17 @@ class RoomCommands:
         await self._sockets.limits.spend(user_id)
 
 
+class StreamCommands:
+    """What REST handlers have stream shards do."""
+
+    def __init__(self, links: ShardLinks) -> None:
+        self._links = links
+
+    async def ask(self, make: Callable[[int], c.Routed], stream_id: UUID) -> Any:
+        """The decoded answer of the stream's shard. Raises what it refused with."""
+        return await self._links.ask(trace.traced(make, request_id.get() or ""), stream_id)
+
+
 class Gateway:
     """Methods without an underscore are called by other actors, by way of `gateway_actor`."""
 
@@ -152,7 +164,9 @@ class Gateway:
         self._tasks = TaskSet(name, self._life.fail)
         self._work = TaskSet(name)  # one failed command must not end the gateway
         self._inlet = Inlet(self.deliver, self._work)
+        self._stream_inlet = Inlet(self._deliver_streams, self._work)
         self._hub: Hub | None = None
+        self._streams: StreamHub | None = None
         self._sockets: Sockets | None = None
         self._services: Services | None = None
         self._limits: RateLimits | None = None
@@ -172,10 +186,12 @@ class Gateway:
         services.objects = await self._resources.enter_async_context(open_objects(settings))
         services.payments = await self._resources.enter_async_context(open_payments(settings))
         hub = Hub(pool, self.name, links=self._tasks, tasks=self._work)
+        streams = StreamHub(self.name, links=self._tasks)
         reads = RoomReads(pool, hub.links)
         sockets = Sockets(
             settings,
             hub,
+            streams,
             reads,
             authenticator=authenticator,
             switches=services.switches,
@@ -183,16 +199,22 @@ class Gateway:
             tasks=self._work,
         )
         services.rooms = RoomCommands(hub.links, reads, sockets)
+        services.streams = StreamCommands(streams.links)
         services.health.register("chat", self._check_chat, vital=True)
+        services.health.register("stream", self._check_streams, vital=True)
         await services.switches.load(pool)
         await reads.warm_up()
-        self._hub, self._sockets, self._services = hub, sockets, services
+        self._hub, self._streams, self._sockets, self._services = hub, streams, sockets, services
         await self._inlet.start(inlet_host(settings))
+        await self._stream_inlet.start(inlet_host(settings))
         await self._limits.start(inlet_host(settings))
         self._tasks.start(control.run(), "control log")
         self._tasks.start(services.trail.run(), "audit trail")
         self._tasks.start(hub.work_forever(), "deliveries")
         self._tasks.start(hub.links.sweep_forever(), "unanswered commands")
+        self._tasks.start(streams.work_forever(), "deliveries of streams")
+        self._tasks.start(streams.links.sweep_forever(), "unanswered commands to streams")
+        self._tasks.start(streams.report_forever(), "viewers")
         self._tasks.start(sockets.sweep_forever(), "sockets")
         self._tasks.start(sockets.limits.sweep_forever(), "message allowances")
         self._tasks.start(loose_objects.sweep_forever(pool, services.objects), "loose objects")
@@ -229,6 +251,12 @@ class Gateway:
         await asyncio.gather(*(links.ask(lambda ref: c.GetPresence(ref, []), subject) for subject in subjects))
         return {"shards": len(subjects), "rooms": len(self._hub.rooms)}
 
+    async def _check_streams(self) -> dict[str, object]:
+        """Every stream has an owner."""
+        if self._streams is None or not self._streams.links.router.complete:
+            raise Unavailable("Not every stream has an owner yet.")
+        return {"streams": len(self._streams.streams)}
+
     # -- called by shards ------------------------------------------------------------------------------------
 
     async def endpoint(self) -> Endpoint:
@@ -238,6 +266,14 @@ class Gateway:
     async def deliver(self, data: bytes) -> None:
         if self._hub is not None:
             await self._hub.deliver(data)
+
+    async def streams_endpoint(self) -> Endpoint:
+        """Where stream shards deliver. Raises Unavailable before `start`."""
+        return self._stream_inlet.place()
+
+    async def _deliver_streams(self, data: bytes) -> None:
+        if self._streams is not None:
+            await self._streams.deliver(data)
 
     # -- called by limiters ----------------------------------------------------------------------------------
 
@@ -252,6 +288,8 @@ class Gateway:
     async def set_map(self, partitions: PartitionMap) -> None:
         if self._hub is not None:
             self._hub.links.set_map(partitions)
+        if self._streams is not None:
+            self._streams.links.set_map(partitions)
 
     async def set_runner(self, name: str | None) -> None:
         if self._services is not None:
@@ -297,6 +335,7 @@ class Gateway:
                 await self._services.cache.aclose()
             await self._resources.aclose()
         await self._inlet.close()
+        await self._stream_inlet.close()
         if self._limits is not None:
             await self._limits.close()
         await self._work.close()

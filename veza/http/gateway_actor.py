@@ -28,6 +28,9 @@ class Gateway:
     async def endpoint(self) -> "Endpoint":
         return await self._serving.endpoint()
 
+    async def streams_endpoint(self) -> "Endpoint":
+        return await self._serving.streams_endpoint()
+
     async def windows_endpoint(self) -> "Endpoint":
         return await self._serving.windows_endpoint()
 

@@ -32,7 +32,8 @@ MISSED_BEATS = 3
 # On the wire, with the two bytes that say what it is.
 UUID_WEIGHT = 18
 
-AnswerHandler = Callable[[c.Answer | c.Subscribed | VezaError], None]
+# Gets the answer that belongs to the command, or an error.
+AnswerHandler = Callable[[Any], None]
 
 
 class ShardLinks:
@@ -67,9 +68,9 @@ class ShardLinks:
 
     async def ask(self, make: Callable[[int], c.Routed], subject: UUID) -> Any:
         """Like `request`, awaited: the decoded `data` of the answer. Raises what the shard refused with."""
-        future: asyncio.Future[c.Answer | c.Subscribed] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-        def handle(answer: c.Answer | c.Subscribed | VezaError) -> None:
+        def handle(answer: Any) -> None:
             if future.done():
                 return
             if isinstance(answer, VezaError):

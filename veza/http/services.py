@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import redis.asyncio
 
     from veza.http.auth import Authenticator
-    from veza.http.gateway import RoomCommands
+    from veza.http.gateway import RoomCommands, StreamCommands
     from veza.http.playbacks import Playbacks
     from veza.http.rate_limits import RateLimits
     from veza.storage.objects import ObjectStore
@@ -28,7 +28,8 @@ class Services:
     """`pool` is an asyncpg pool. `cache` and `objects` are None where none is configured. Without `limits` any number
     of requests is let in.
 
-    `rooms` is set by a gateway that serves rooms. `work` is what requests began and must finish without their clients.
+    `rooms` and `streams` are set by a gateway that serves them. `work` is what requests began and must finish without
+    their clients.
     """
 
     settings: Settings
@@ -36,6 +37,7 @@ class Services:
     authenticator: "Authenticator"
     passwords: Passwords = field(default_factory=Passwords)
     rooms: "RoomCommands" = field(init=False, repr=False, compare=False)
+    streams: "StreamCommands" = field(init=False, repr=False, compare=False)
     cache: "redis.asyncio.Redis | None" = None
     objects: "ObjectStore | None" = None
     limits: "RateLimits | None" = None

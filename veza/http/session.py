@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from veza.errors import InvalidArgument, InvalidFrame, RateLimited, Unauthenticated, Unavailable, VezaError
-from veza.http import gateway_meter, trace
+from veza.http import gateway_meter, stream_session, trace
 from veza.http.errors import translate
 from veza.http.limits import ReadTurns
+from veza.http.links import ShardLinks
 from veza.http.websocket import WebSocket
 from veza.ids import new_id
 from veza.realtime import commands as c
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What takes of its user's allowance.
+Written = p.SendMessage | p.EditMessage | p.StreamMessage
 MessageChange = p.EditMessage | p.DeleteMessage | p.AddReaction | p.RemoveReaction | p.PinMessage | p.UnpinMessage
 
 EMPTY = b"{}"
@@ -47,6 +50,7 @@ class Session:
 
     __slots__ = (
         "active_at",
+        "anonymous",
         "bad_frames",
         "commands",
         "held",
@@ -61,15 +65,18 @@ class Session:
         "socket",
         "sockets",
         "status",
+        "streams",
         "unanswered",
     )
 
-    def __init__(self, socket: WebSocket, sockets: "Sockets", now: float) -> None:
+    def __init__(self, socket: WebSocket, sockets: "Sockets", now: float, *, anonymous: str | None = None) -> None:
+        """`anonymous`: the address of a socket that may watch streams without being authenticated."""
         self.socket = socket
         self.sockets = sockets
         self.principal: Principal | None = None
         self.person: Person | None = None  # set with principal
         self.rooms: tuple[UUID, ...] = ()
+        self.anonymous = anonymous
         self.bad_frames = 0  # in a row
         self.commands: TokenBucket | None = None  # set by the first command
         self.refusals: TokenBucket | None = None  # set by the first refusal
@@ -80,6 +87,7 @@ class Session:
         self.unanswered = 0  # commands that are at their shards
         self.held: deque[p.ClientCommand] | None = None  # a message that waits for an allowance, and what came later
         self.held_bytes = 0
+        self.streams: tuple[UUID, ...] = ()  # those it watches
         self.leaving = False  # told to come back elsewhere: nothing new is begun
 
     # -- frames ----------------------------------------------------------------------------------------------
@@ -111,14 +119,14 @@ class Session:
 
     def _obey(self, command: p.ClientCommand, now: float) -> None:
         try:
-            if not isinstance(command, p.SendMessage):
+            if not isinstance(command, p.SendMessage | p.StreamMessage):
                 self._spend_command(now)
             self._handle(command)
         except Exception as error:
             self.fail(command.id, error)
             self._count_refusal(now)
 
-    def _hold(self, message: p.SendMessage | p.EditMessage, user_id: UUID) -> None:
+    def _hold(self, message: Written, user_id: UUID) -> None:
         """Its user's allowance is elsewhere: it waits, and all that comes later waits behind it."""
         self.held, self.held_bytes = deque([message]), 0
         self.unanswered += 1
@@ -134,8 +142,7 @@ class Session:
                 # The allowance was called away again.
                 self.held.extend(held)
                 return
-        if self.leaving and not self.unanswered:
-            self._close_leaving()
+        self.leave_if_answered()
 
     def receive_binary(self, now: float) -> None:
         self.refuse(None, InvalidFrame("Frames are text."))
@@ -178,7 +185,7 @@ class Session:
             case p.JoinRoom():
                 self.sockets.joining.join(self, command)
             case p.LeaveRoom():
-                self._user()
+                self.user()
                 self.rooms = tuple(room for room in self.rooms if room != command.room_id)
                 self.sockets.hub.leave(self.socket, command.room_id)
                 self.reply(command.id, EMPTY)
@@ -192,11 +199,13 @@ class Session:
             ):
                 self._change_message(command)
             case p.MarkRead(room_id=room_id, seq=seq):
-                user_id = self._user().id
+                user_id = self.user().id
                 self._forward(command.id, room_id, lambda ref: c.MarkRead(ref, room_id, user_id, seq))
             case p.Typing(room_id=room_id, is_typing=is_typing):
-                user_id = self._user().id
+                user_id = self.user().id
                 self._forward(command.id, room_id, lambda ref: c.Typing(ref, room_id, user_id, is_typing))
+            case p.WatchStream() | p.UnwatchStream() | p.StreamMessage() | p.StreamReact():
+                stream_session.obey(self, command)
             case _:
                 self._handle_rare(command)
 
@@ -205,22 +214,22 @@ class Session:
             case p.Authenticate():
                 self._later(command.id, self._authenticate(command.token))
             case p.GetHistory(room_id=room_id):
-                user_id = self._user().id
+                user_id = self.user().id
                 self._later(command.id, self._read(room_id, lambda: self.sockets.history(user_id, command)))
             case p.GetThread(room_id=room_id):
-                user_id = self._user().id
+                user_id = self.user().id
                 self._later(command.id, self._read(room_id, lambda: self.sockets.thread(user_id, command)))
             case p.GetMembers(room_id=room_id):
-                user_id = self._user().id
+                user_id = self.user().id
                 self._later(command.id, self._read(room_id, lambda: self.sockets.members(user_id, room_id)))
             case p.SetPresence():
-                self.sockets.hub.choose_status(self.socket, self._user().id, command.status)
+                self.sockets.hub.choose_status(self.socket, self.user().id, command.status)
                 self.status = command.status
                 self.reply(command.id, EMPTY)
             case p.Ping():
                 self.reply(command.id, p.json({"server_time": p.timestamp(self.sockets.wall())}))
 
-    def _user(self) -> Person:
+    def user(self) -> Person:
         if self.person is None:
             raise Unauthenticated("Authenticate first.")
         return self.person
@@ -242,8 +251,11 @@ class Session:
             log.error("command failed", exc_info=error)
         self.refuse(command_id, known)
 
-    def _forward(self, command_id: str | None, room_id: UUID, make: Callable[[int], c.ShardCommand]) -> None:
-        """Hand a command to the room's shard and its answer to the client."""
+    def _forward(self, command_id: str | None, room_id: UUID, make: Callable[[int], c.Routed]) -> None:
+        self.ask(self.sockets.hub.links, command_id, room_id, make)
+
+    def ask(self, links: ShardLinks, command_id: str | None, subject: UUID, make: Callable[[int], c.Routed]) -> None:
+        """Hand a command to the shard of a room or stream and its answer to the client."""
         trace_id = trace.of_frame(self.principal)
 
         def handle(answer: c.Answer | c.Subscribed | VezaError) -> None:
@@ -253,11 +265,10 @@ class Session:
                 self.refuse(command_id, answer)
             elif isinstance(answer, c.Answer):
                 self.reply(command_id, answer.data)
-            if self.leaving and not self.unanswered:
-                self._close_leaving()
+            self.leave_if_answered()
 
         self.unanswered += 1
-        self.sockets.hub.links.request(trace.traced(make, trace_id), room_id, handle)
+        links.request(trace.traced(make, trace_id), subject, handle)
 
     def _later(self, command_id: str | None, work: Awaitable[Any]) -> None:
         """Answer when `work` is done; other commands do not wait for it."""
@@ -316,11 +327,11 @@ class Session:
         self.person = Person(principal.user_id, principal.username)
 
     def _send_message(self, command: p.SendMessage) -> None:
-        sender = self._user()
+        sender = self.user()
         room_id, parent_id, attachments = command.room_id, command.parent_id, command.attachments or []
         content = p.clean_content(command.content)
         client_msg_id = p.clean_client_msg_id(command.client_msg_id)
-        if not self._may_write(command, sender.id):
+        if not self.may_write(command, sender.id):
             return
         self._forward(
             command.id,
@@ -328,7 +339,7 @@ class Session:
             lambda ref: c.Post(ref, room_id, new_id(), sender, content, client_msg_id, parent_id, attachments),
         )
 
-    def _may_write(self, command: p.SendMessage | p.EditMessage, user_id: UUID) -> bool:
+    def may_write(self, command: Written, user_id: UUID) -> bool:
         """Spend of the user's allowance; False when the command must wait for it. Raises RateLimited."""
         wait = self.sockets.limits.take(user_id)
         if wait is None:
@@ -339,13 +350,13 @@ class Session:
         return True
 
     def _change_message(self, command: MessageChange) -> None:
-        by, room_id, message_id = self._user(), command.room_id, command.message_id
+        by, room_id, message_id = self.user(), command.room_id, command.message_id
         if not isinstance(command, p.EditMessage):
             self.sockets.spend_change(by.id)
         match command:
             case p.EditMessage(content=content):
                 content = p.clean_content(content)
-                if not self._may_write(command, by.id):
+                if not self.may_write(command, by.id):
                     return
                 self._forward(
                     command.id, room_id, lambda ref: c.EditMessage(ref, room_id, new_id(), by, message_id, content)
@@ -373,6 +384,10 @@ class Session:
         if self.unanswered:
             asyncio.get_running_loop().call_later(LEAVE_S, self._close_leaving)
         else:
+            self._close_leaving()
+
+    def leave_if_answered(self) -> None:
+        if self.leaving and not self.unanswered:
             self._close_leaving()
 
     def _close_leaving(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -23,9 +23,11 @@ from veza.http.request import Request
 from veza.http.responses import error_response
 from veza.http.room_reads import RoomReads
 from veza.http.session import LEAVE_S, Session
+from veza.http.stream_hub import StreamHub
 from veza.http.switches import Switches
 from veza.http.upgrade import check_upgrade, hand_over
 from veza.http.websocket import WebSocket
+from veza.http.wheel import Wheel
 from veza.realtime import frames
 from veza.realtime import protocol as p
 from veza.realtime.frames import CloseCode
@@ -36,6 +38,13 @@ SWEEP_S = 1.0
 # Of reactions, pins and deletions by a user on this gateway: more than a person does, less than fills a room's log.
 CHANGES_PER_MINUTE = 120
 CHANGE_BURST = 60
+# Of reactions to streams, which are summed and not stored: as fast as a thumb.
+REACTIONS_PER_MINUTE = 600
+REACTION_BURST = 60
+# Viewers that vanish without a word are missed within twice this.
+VIEWER_PING_S = 6
+# Sockets of nobody known, of one address: a café is one.
+ANONYMOUS_PER_ADDRESS = 256
 # When sockets that must leave are told to come back, so that they do not come all at once: elsewhere after a drain,
 # here once maintenance may be over.
 DRAIN_MS = (200, 3200)
@@ -50,6 +59,7 @@ class Sockets:
         self,
         settings: Settings,
         hub: Hub,
+        streams: StreamHub,
         reads: RoomReads,
         *,
         authenticator: Authenticator,
@@ -58,11 +68,13 @@ class Sockets:
         tasks: TaskSet,
     ) -> None:
         self.hub = hub
+        self.streams = streams
         self.tasks = tasks
         self.authenticator = authenticator
         self._switches = switches
         self.limits = MessageLimits(settings.chat_messages_per_minute, settings.chat_message_burst, hub)
         self._changes = UserBuckets(CHANGES_PER_MINUTE, CHANGE_BURST)
+        self._reactions = UserBuckets(REACTIONS_PER_MINUTE, REACTION_BURST)
         self.joining = Joining(hub, Pages(pool, tasks), tasks)
         self.history = reads.history_page
         self.members = reads.members
@@ -73,9 +85,9 @@ class Sockets:
         self._lagging: set[WebSocket] = set()
         self._expiring: set[WebSocket] = set()  # opened with an API key that has an end
         self._unidentified: deque[tuple[float, Session]] = deque()  # (deadline, session), in order
-        # Pings go round: each second one of as many slots as the heartbeat has seconds.
-        self._wheel: list[set[WebSocket]] = [set() for _ in range(p.HEARTBEAT_S)]
-        self._slot = 0
+        # Who is pinged when: each socket is in one of them.
+        self._wheel, self._viewers = Wheel(p.HEARTBEAT_S), Wheel(VIEWER_PING_S)
+        self._anonymous: Counter[str] = Counter()  # by address
         self._draining = False
 
     def __len__(self) -> int:
@@ -90,6 +102,12 @@ class Sockets:
         if wait:
             raise RateLimited("You are changing too much at once.", wait)
 
+    def spend_reaction(self, user_id: UUID) -> None:
+        """A reaction to a stream. Raises RateLimited."""
+        wait = self._reactions.take(user_id, self._now())
+        if wait:
+            raise RateLimited("You are reacting too fast.", wait)
+
     # -- beginning -------------------------------------------------------------------------------------------
 
     async def upgrade(self, request: Request) -> HTTPResponse | None:
@@ -100,7 +118,10 @@ class Sockets:
             return error_response(request, error)
         if self._draining:
             return error_response(request, Unavailable("This server is going away."))
-        self._begin(hand_over(request, subprotocol), principal)
+        address = request.client_subject if principal is None and _asks_for_nobody(request) else None
+        if address is not None and self._anonymous[address] >= ANONYMOUS_PER_ADDRESS:
+            return error_response(request, RateLimited("This address has too many anonymous sockets.", 10.0))
+        self._begin(hand_over(request, subprotocol), principal, address)
         return None
 
     async def _check(self, request: Request) -> tuple[str | None, Principal | None]:
@@ -130,19 +151,30 @@ class Sockets:
         if len(self.hub.users.get(user_id, ())) >= self._settings.max_sockets_per_user:
             raise RateLimited("This account has too many open sockets.", 10.0)
 
-    def _begin(self, transport: asyncio.Transport, principal: Principal | None) -> None:
+    def _begin(self, transport: asyncio.Transport, principal: Principal | None, address: str | None) -> None:
+        """`address` is that of an anonymous socket."""
         socket = WebSocket(transport, self)
-        session = Session(socket, self, self._now())
+        session = Session(socket, self, self._now(), anonymous=address)
         socket.session = session
         self._open.add(socket)
-        self._wheel[len(self._open) % p.HEARTBEAT_S].add(socket)
+        self._wheel.add(socket)
         metrics.SOCKETS.inc()
         metrics.SOCKETS_OPENED.inc()
         transport.set_protocol(socket)
-        if principal is None:
+        if address is not None:
+            self._anonymous[address] += 1
+            self._greet(session, None)
+        elif principal is None:
             self._unidentified.append((self._now() + p.AUTHENTICATE_S, session))
         else:
             self.admit(session, principal)
+
+    def _forget_anonymous(self, session: Session) -> None:
+        address, session.anonymous = session.anonymous, None
+        if address is not None:
+            self._anonymous[address] -= 1
+            if not self._anonymous[address]:
+                del self._anonymous[address]
 
     def admit(self, session: Session, principal: Principal) -> None:
         """The socket belongs to this person from now on; greet it. Raises RateLimited."""
@@ -150,10 +182,14 @@ class Sockets:
         session.identified(principal)
         if principal.expires_at is not None:
             self._expiring.add(session.socket)
+        self._forget_anonymous(session)
         self.hub.arrive(session.socket, principal.user_id)
+        self._greet(session, principal)
+
+    def _greet(self, session: Session, principal: Principal | None) -> None:
         welcome = {
             "type": "welcome",
-            "session_id": principal.session_id,
+            "session_id": principal and principal.session_id,
             "user": session.person,
             "server_time": p.timestamp(self.wall()),
             "heartbeat_s": p.HEARTBEAT_S,
@@ -185,6 +221,13 @@ class Sockets:
         session = socket.session
         return isinstance(session, Session) and session.receive_control(self._now())
 
+    def watches(self, session: Session) -> None:
+        """Streams, or none any more: who watches is missed sooner."""
+        wheel, other = (self._viewers, self._wheel) if session.streams else (self._wheel, self._viewers)
+        if session.socket in other:
+            other.discard(session.socket)
+            wheel.add(session.socket)
+
     def lagging(self, socket: WebSocket) -> None:
         self._lagging.add(socket)
 
@@ -194,12 +237,15 @@ class Sockets:
         self._open.discard(socket)
         self._lagging.discard(socket)
         self._expiring.discard(socket)
-        for slot in self._wheel:
-            slot.discard(socket)
+        self._wheel.discard(socket)
+        self._viewers.discard(socket)
         metrics.SOCKETS.dec()
         if isinstance(session, Session):
             for room_id in session.rooms:
                 self.hub.leave(socket, room_id)
+            for stream_id in session.streams:
+                self.streams.leave(socket, stream_id)
+            self._forget_anonymous(session)
             if session.principal is not None:
                 self.hub.depart(socket, session.principal.user_id)
                 self.limits.left(session.principal.user_id)
@@ -229,10 +275,9 @@ class Sockets:
                 socket.close(CloseCode.REVOKED, "the API key has expired")
 
     def _heartbeat(self, now: float) -> None:
-        """Ping one slot; what did not answer since its last ping is gone."""
-        self._slot = (self._slot + 1) % p.HEARTBEAT_S
+        """Ping whose turn it is; what did not answer since its last ping is gone."""
         away_s = self._settings.chat_away_seconds
-        for socket in list(self._wheel[self._slot]):
+        for socket in (*self._wheel.turn(), *self._viewers.turn()):
             # One with a backlog is watched by what it takes of it.
             if not socket.alive and socket.lagging_since is None:
                 socket.close(CloseCode.GOING_AWAY, "no answer to pings")
@@ -306,6 +351,10 @@ class Sockets:
                 yield socket
             # What spreads the return of the sockets is what they are told.
             await asyncio.sleep(0.01)
+
+
+def _asks_for_nobody(request: Request) -> bool:
+    return request.get_args().get("anonymous") == "1"
 
 
 def _principal(socket: WebSocket, field: str) -> object:

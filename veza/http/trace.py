@@ -16,7 +16,7 @@ log = logging.getLogger("veza.trace")
 
 _numbers = itertools.count(1)
 
-Make = Callable[[int], c.ShardCommand]
+Make = Callable[[int], c.Routed]
 
 
 def of_frame(principal: Principal | None) -> str:
@@ -29,7 +29,7 @@ def of_frame(principal: Principal | None) -> str:
 def traced(make: Make, trace: str) -> Make:
     """The same command, made with its trace."""
 
-    def make_traced(ref: int) -> c.ShardCommand:
+    def make_traced(ref: int) -> c.Routed:
         command = make(ref)
         command.trace = trace
         if log.isEnabledFor(logging.DEBUG):

@@ -124,6 +124,25 @@ class SetPresence(_Command, tag="set_presence", kw_only=True):
     status: Presence
 
 
+class WatchStream(_Command, tag="watch_stream", kw_only=True):
+    stream_id: UUID
+
+
+class UnwatchStream(_Command, tag="unwatch_stream", kw_only=True):
+    stream_id: UUID
+
+
+class StreamMessage(_Command, tag="stream_message", kw_only=True):
+    stream_id: UUID
+    content: str
+    client_msg_id: str | None = None
+
+
+class StreamReact(_Command, tag="stream_react", kw_only=True):
+    stream_id: UUID
+    emoji: str
+
+
 class Ping(_Command, tag="ping"):
     pass
 
@@ -145,6 +164,10 @@ ClientCommand = (
     | GetThread
     | GetMembers
     | SetPresence
+    | WatchStream
+    | UnwatchStream
+    | StreamMessage
+    | StreamReact
     | Ping
 )
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from veza.realtime import commands as c
+from veza.realtime import stream_commands as s
 from veza.realtime.partition import PARTITIONS, ROOMS, partition_of
 
 Sends = list[tuple[str, c.Routed]]
@@ -30,7 +31,7 @@ class Waiting:
         self.sent_to: str | None = None
 
 
-Answer = c.Answer | c.Refusal | c.Subscribed
+Answer = c.Answer | c.Refusal | c.Subscribed | s.StreamFollowed
 # Called once with the answer, or with None when the deadline passed without one.
 Resolve = Callable[[Answer | None], None]
 
@@ -53,6 +54,9 @@ class Router:
         ref = self._next_ref
         self._next_ref += 1
         return ref
+
+    def partition(self, subject: UUID) -> int:
+        return partition_of(subject, self._first)
 
     def owner(self, subject: UUID) -> str | None:
         return self._owners[partition_of(subject)]

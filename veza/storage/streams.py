@@ -223,6 +223,14 @@ async def delete(pool: Any, stream_id: UUID, user_id: UUID) -> None:
         await connection.execute("DELETE FROM streams WHERE id = $1", stream_id)
 
 
+async def on_air_of(connection: Connection, user_id: UUID) -> list[UUID]:
+    """The streams of a user that are on the air."""
+    rows = await connection.fetch(
+        "SELECT id FROM streams WHERE user_id = $1 AND status IN ('live', 'interrupted')", user_id
+    )
+    return [row["id"] for row in rows]
+
+
 async def newest_open_or_create(pool: Any, user_id: UUID) -> UUID:
     """The newest of a user's streams that has not ended; a new draft where there is none. Raises UserNotFound."""
     newest = """

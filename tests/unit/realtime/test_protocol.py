@@ -76,6 +76,13 @@ COMMANDS: list[tuple[dict[str, Any], p.ClientCommand]] = [
     ({"type": "get_history", "room_id": str(ROOM), "after_seq": 9}, p.GetHistory(room_id=ROOM, after_seq=9)),
     ({"type": "get_members", "room_id": str(ROOM)}, p.GetMembers(room_id=ROOM)),
     ({"type": "set_presence", "status": "busy"}, p.SetPresence(status="busy")),
+    ({"type": "watch_stream", "stream_id": str(ROOM)}, p.WatchStream(stream_id=ROOM)),
+    ({"type": "unwatch_stream", "stream_id": str(ROOM)}, p.UnwatchStream(stream_id=ROOM)),
+    (
+        {"type": "stream_message", "stream_id": str(ROOM), "content": "hi", "client_msg_id": "1"},
+        p.StreamMessage(stream_id=ROOM, content="hi", client_msg_id="1"),
+    ),
+    ({"type": "stream_react", "stream_id": str(ROOM), "emoji": "🎸"}, p.StreamReact(stream_id=ROOM, emoji="🎸")),
     ({"type": "ping"}, p.Ping()),
 ]
 

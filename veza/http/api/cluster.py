@@ -43,6 +43,13 @@ class ShardState(ActorState, frozen=True, kw_only=True):
     storing: bool = False
 
 
+class StreamShardState(ShardState, frozen=True, kw_only=True):
+    """`streams` are in its memory, `viewers` watch them."""
+
+    streams: int = 0
+    viewers: int = 0
+
+
 class GatewayState(ActorState, frozen=True, kw_only=True):
     """`waiting` commands have no answer of their shard yet."""
 
@@ -71,6 +78,7 @@ class ClusterState(msgspec.Struct, frozen=True):
     partitions: int
     nodes: list[NodeState]
     shards: list[ShardState]
+    stream_shards: list[StreamShardState]
     gateways: list[GatewayState]
     limiters: list[LimiterState]
     runners: list[ActorState]

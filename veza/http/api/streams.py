@@ -1,6 +1,8 @@
 """Live streams: made, found, changed, and the key that a source publishes with."""
 
+import contextlib
 import enum
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,14 +10,17 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from veza.errors import Conflict, InvalidArgument, PermissionDenied, StreamNotFound
+from veza.errors import Conflict, InvalidArgument, PermissionDenied, StreamNotFound, Unavailable
 from veza.http.context import Context
 from veza.http.inputs import utc
 from veza.http.pagination import decode_cursor, encode_cursor
 from veza.http.params import CursorText, Limit, Offset, Paging
 from veza.http.routing import Auth, Resource
 from veza.realtime import protocol as p
+from veza.realtime import stream_commands as s
+from veza.realtime.events import Person
 from veza.realtime.names import clean_name
+from veza.realtime.principal import Role
 from veza.realtime.streams.view import Stream, StreamCategory
 from veza.storage import stream_keys, streams
 from veza.storage.stream_keys import StreamSecrets
@@ -183,8 +188,11 @@ async def get_stream_key(ctx: Context) -> StreamKey:
 
 @resource.post("/live/streams/me/key/regenerate")
 async def regenerate_stream_key(ctx: Context) -> StreamKey:
-    """Make another key; the one before is good no more."""
-    key = await stream_keys.regenerate(ctx.services.pool, _secrets(ctx), ctx.principal.user_id)
+    """Make another key; the one before is good no more, and what is published with it is cut."""
+    pool, me = ctx.services.pool, ctx.principal.user_id
+    key = await stream_keys.regenerate(pool, _secrets(ctx), me)
+    for stream_id in await streams.on_air_of(pool, me):
+        await _reread(ctx, stream_id, revoke=True)
     return await _publishing(ctx, key)
 
 
@@ -203,14 +211,31 @@ async def create_stream(ctx: Context, body: NewStream) -> Stream:
 @resource.put("/live/streams/<stream_id>", errors=(StreamNotFound, PermissionDenied, InvalidArgument, Conflict))
 async def update_stream(ctx: Context, stream_id: UUID, body: StreamUpdate) -> Stream:
     """Change a stream of one's own. One that has started is not scheduled any more."""
-    return await streams.update(ctx.services.pool, stream_id, ctx.principal.user_id, _fields(body))
+    changed = await streams.update(ctx.services.pool, stream_id, ctx.principal.user_id, _fields(body))
+    await _reread(ctx, stream_id)
+    return changed
 
 
 @resource.delete("/live/streams/<stream_id>", errors=(StreamNotFound, PermissionDenied, Conflict))
 async def delete_stream(ctx: Context, stream_id: UUID) -> DeletedStream:
     """Delete a stream of one's own and its chat; not while it is on the air."""
     await streams.delete(ctx.services.pool, stream_id, ctx.principal.user_id)
+    await _reread(ctx, stream_id)
     return DeletedStream(stream_id)
+
+
+@resource.post("/live/streams/<stream_id>/start", errors=(StreamNotFound, PermissionDenied, Conflict, Unavailable))
+async def start_stream(ctx: Context, stream_id: UUID) -> Stream:
+    """Go on the air with a source that does not publish here; again is harmless."""
+    me = Person(ctx.principal.user_id, ctx.principal.username)
+    return await _decide(ctx, lambda ref: s.StartStream(ref, stream_id, me), stream_id)
+
+
+@resource.post("/live/streams/<stream_id>/stop", errors=(StreamNotFound, PermissionDenied, Conflict, Unavailable))
+async def stop_stream(ctx: Context, stream_id: UUID) -> Stream:
+    """End a stream of one's own, whatever its source; again is harmless. Administrators end anybody's."""
+    me, by_admin = Person(ctx.principal.user_id, ctx.principal.username), ctx.principal.role.includes(Role.ADMIN)
+    return await _decide(ctx, lambda ref: s.StopStream(ref, stream_id, me, by_admin), stream_id)
 
 
 @resource.get("/live/streams/<stream_id>/messages", auth=Auth.OPTIONAL, errors=(StreamNotFound, InvalidArgument))
@@ -224,6 +249,17 @@ async def list_stream_messages(ctx: Context, stream_id: UUID, query: MessagePagi
     )
     shown, more = found[: query.limit], len(found) > query.limit
     return StreamMessages(shown, encode_cursor(MessagePosition(shown[-1].seq)) if more else None, more)
+
+
+async def _decide(ctx: Context, make: Callable[[int], s.StreamCommand], stream_id: UUID) -> Stream:
+    """What its shard makes of a stream."""
+    return msgspec.convert(await ctx.services.streams.ask(make, stream_id), Stream)
+
+
+async def _reread(ctx: Context, stream_id: UUID, *, revoke: bool = False) -> None:
+    """Tell the shard that the stream's row, or its owner's key, is another."""
+    with contextlib.suppress(StreamNotFound):
+        await ctx.services.streams.ask(lambda ref: s.RereadStream(ref, stream_id, revoke), stream_id)
 
 
 async def _publishing(ctx: Context, key: str) -> StreamKey:

@@ -81,8 +81,8 @@ class StreamRound:
             case s.StartStream():
                 self._start(gateway, stream, command)
             case s.StopStream():
-                if not command.by_admin and command.by.id != stream.owner_id:
-                    raise PermissionDenied("Only its owner may do that.")
+                if not command.by_admin:
+                    self._require_owner(stream, command.by.id)
                 self._step(stream, lives.stop(stream.life, self.wall))
                 self._answer(gateway, command, protocol.json(stream.view(self.wall)))
             case s.RereadStream():
@@ -207,9 +207,13 @@ class StreamRound:
         published = s.Published(stream.shown.playback_id, stream.shown.is_recorded)
         self._answer(gateway, command, protocol.json(published))
 
-    def _start(self, gateway: str, stream: LiveStream, command: s.StartStream) -> None:
-        if command.by.id != stream.owner_id:
+    @staticmethod
+    def _require_owner(stream: LiveStream, user_id: UUID) -> None:
+        if user_id != stream.owner_id:
             raise StreamNotFound if stream.shown.is_private else PermissionDenied("Only its owner may do that.")
+
+    def _start(self, gateway: str, stream: LiveStream, command: s.StartStream) -> None:
+        self._require_owner(stream, command.by.id)
         life = stream.life
         if not life.on_air or life.source is None:
             # Its source has this id in every repetition of the command that may come.

@@ -1,0 +1,224 @@
+"""The streams that sockets of this gateway watch: their shards know gateways, this knows sockets."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from veza.actors.mailbox import Mailbox
+from veza.actors.tasks import TaskSet
+from veza.errors import InvalidArgument, StreamNotFound, VezaError
+from veza.http.links import ShardLinks
+from veza.http.websocket import WebSocket
+from veza.realtime import commands as c
+from veza.realtime import protocol
+from veza.realtime import stream_commands as s
+from veza.realtime.partition import STREAMS
+from veza.realtime.streams.watching import Watched
+
+INBOX_BATCHES = 8
+# Who came and left, and reactions, are told together this often.
+REPORT_S = 0.25
+# Fan-out gives the loop a turn after so many sockets.
+SLICE_SOCKETS = 256
+
+Done = Callable[[bytes | VezaError], None]
+
+
+class StreamHub:
+    """`deliver` takes what stream shards send."""
+
+    def __init__(self, name: str, *, links: TaskSet) -> None:
+        self.links = ShardLinks(name, links, self._moved, first=STREAMS)
+        self.streams: dict[UUID, Watched[WebSocket]] = {}
+        self._inbox: Mailbox[bytes] = Mailbox(INBOX_BATCHES)
+        self._dirty: set[UUID] = set()  # of which something is to be reported
+        self._skipped: Counter[tuple[WebSocket, UUID]] = Counter()  # messages that a socket that lags did not get
+
+    # -- sockets ---------------------------------------------------------------------------------------------
+
+    def watch(self, socket: WebSocket, user_id: UUID | None, stream_id: UUID, done: Done) -> None:
+        """`done` is called once, with the JSON of the answer or what refuses it."""
+        entry = self.streams.get(stream_id)
+        if entry is None:
+            entry = self.streams[stream_id] = Watched(stream_id)
+
+        def admit(error: VezaError | None) -> None:
+            self._dirty.add(stream_id)
+            if socket.closing:
+                return
+            try:
+                if error is not None:
+                    raise error
+                answer = entry.admit(socket, user_id)
+            except VezaError as refusal:
+                done(refusal)
+            else:
+                done(answer)
+
+        if entry.state is not None:
+            admit(None)
+            return
+        entry.waiting.append(admit)
+        if not entry.asking:
+            self._follow(entry)
+
+    def leave(self, socket: WebSocket, stream_id: UUID) -> None:
+        entry = self.streams.get(stream_id)
+        if entry is not None:
+            entry.sockets.pop(socket, None)
+            self._skipped.pop((socket, stream_id), None)
+            self._dirty.add(stream_id)
+
+    def react(self, socket: WebSocket, stream_id: UUID, emoji: str) -> None:
+        """Raises InvalidArgument where the socket does not watch."""
+        entry = self.streams.get(stream_id)
+        if entry is None or socket not in entry.sockets:
+            raise InvalidArgument("Watch the stream first.", (("stream_id", "is not watched"),))
+        entry.applause[emoji] += 1
+        self._dirty.add(stream_id)
+
+    # -- to the shards ---------------------------------------------------------------------------------------
+
+    def _follow(self, entry: Watched[WebSocket]) -> None:
+        entry.asking, entry.followed_last = True, True
+
+        def handle(answer: Any) -> None:
+            entry.asking = False
+            if self.streams.get(entry.id) is not entry:
+                return
+            if isinstance(answer, VezaError):
+                self._refused(entry, answer)
+            elif isinstance(answer, s.StreamFollowed):
+                self._followed(entry, answer)
+
+        self.links.request(entry.follow, entry.id, handle)
+
+    def _refused(self, entry: Watched[WebSocket], error: VezaError) -> None:
+        waiting, entry.waiting = entry.waiting, []
+        if isinstance(error, StreamNotFound) or not entry.sockets:
+            del self.streams[entry.id]
+        else:
+            # Whoever watches already keeps what they have, until the shard can be asked.
+            entry.followed_last = False
+            self._dirty.add(entry.id)
+        for admit in waiting:
+            admit(error)
+
+    def _followed(self, entry: Watched[WebSocket], answer: s.StreamFollowed) -> None:
+        frames, skipped = entry.followed(answer)
+        for socket in list(entry.sockets):
+            if skipped:
+                self._skipped[socket, entry.id] += skipped
+            for frame in frames:
+                socket.send(frame)
+        waiting, entry.waiting = entry.waiting, []
+        for admit in waiting:
+            admit(None)
+        self._part(entry)
+
+    def _moved(self, partitions: set[int]) -> None:
+        for entry in list(self.streams.values()):
+            if self.links.router.partition(entry.id) in partitions and not entry.asking:
+                self._follow(entry)
+
+    async def report_forever(self) -> None:
+        """Tell the shards what changed."""
+        while True:
+            await asyncio.sleep(REPORT_S)
+            dirty, self._dirty = self._dirty, set()
+            for stream_id in dirty:
+                entry = self.streams.get(stream_id)
+                if entry is not None and not entry.asking:
+                    self._report(entry)
+            self._tell_skipped()
+
+    def _report(self, entry: Watched[WebSocket]) -> None:
+        if not entry.sockets and not entry.waiting:
+            del self.streams[entry.id]
+            self.links.send(s.UnfollowStream(entry.id), entry.id)
+            return
+        if not entry.followed_last:
+            self._follow(entry)
+            return
+        for command in (entry.report(), entry.applaud()):
+            if command is not None:
+                self.links.send(command, entry.id)
+
+    def _tell_skipped(self) -> None:
+        for (socket, stream_id), count in list(self._skipped.items()):
+            if socket.lagging_since is None:
+                del self._skipped[socket, stream_id]
+                if not socket.closing:
+                    told = {"type": "stream_messages_skipped", "stream_id": stream_id, "count": count}
+                    socket.send(protocol.frame(told))
+
+    # -- from the shards -------------------------------------------------------------------------------------
+
+    async def deliver(self, data: bytes) -> None:
+        """Take a batch; waits while too many wait."""
+        await self._inbox.put([data])
+
+    async def work_forever(self) -> None:
+        while True:
+            for data in await self._inbox.take(INBOX_BATCHES):
+                batch = s.decode_deliveries(data)
+                for item in batch.items:
+                    await self._handle(batch.shard, item)
+
+    async def _handle(self, shard: str, item: s.StreamDelivery) -> None:
+        match item:
+            case c.Answer() | c.Refusal() | s.StreamFollowed():
+                self.links.answered(item)
+            case c.NotOwner(refs=refs):
+                self.links.not_owned(shard, refs)
+            case c.Lagged():
+                for each in list(self.streams.values()):
+                    if self.links.router.owner(each.id) == shard and not each.asking:
+                        self._follow(each)
+            case c.Events() | c.Transient():
+                entry = self.streams.get(item.room_id)
+                if entry is not None and entry.state is not None:
+                    await self._pass_on(entry, item)
+            case s.StreamChanged():
+                await self._changed(item)
+
+    async def _pass_on(self, entry: Watched[WebSocket], item: c.Events | c.Transient) -> None:
+        if isinstance(item, c.Transient):
+            entry.transient(item.frame)
+            await self._write(entry, item.frame, 0)
+            return
+        frames = entry.said(item)
+        if frames:
+            await self._write(entry, b"".join(frames), len(frames))
+
+    async def _changed(self, item: s.StreamChanged) -> None:
+        entry = self.streams.get(item.stream_id)
+        if entry is None or entry.state is None:
+            return
+        if item.state is not None:
+            entry.changed(item)
+            self._part(entry)
+        for socket in list(entry.sockets):
+            for frame in item.frames:
+                socket.send(frame)
+        if item.state is None:
+            del self.streams[entry.id]
+
+    def _part(self, entry: Watched[WebSocket]) -> None:
+        """From those who may not watch any more."""
+        for socket in entry.unwelcome():
+            self.leave(socket, entry.id)
+
+    async def _write(self, entry: Watched[WebSocket], data: bytes, messages: int) -> None:
+        """To every viewer; who lags is spared, unless it is one who must see all."""
+        for index, (socket, user_id) in enumerate(list(entry.sockets.items()), 1):
+            if socket.lagging_since is None and not socket.closing:
+                socket.write(data)
+            elif messages and entry.sees_all(user_id):
+                socket.send(data)
+            elif messages:
+                self._skipped[socket, entry.id] += messages
+            if not index % SLICE_SOCKETS:
+                await asyncio.sleep(0)
