@@ -107,6 +107,15 @@ STREAMS_ON_AIR = Gauge(
 )
 STREAM_VIEWERS = Gauge("veza_stream_viewers", "Viewers of all streams.", ("shard",), multiprocess_mode="livesum")
 STREAM_MESSAGES = Counter("veza_stream_messages_total", "Messages of streams' chats that were stored.")
+INGEST_SOURCES = Gauge(
+    "veza_ingest_sources", "Encoders that publish to an Ingest.", ("ingest",), multiprocess_mode="livesum"
+)
+INGEST_CONNECTIONS = Gauge(
+    "veza_ingest_connections",
+    "Connections to RTMP_PORT, of encoders and of others.",
+    ("ingest",),
+    multiprocess_mode="livesum",
+)
 ROOMS_WOKEN = Counter("veza_rooms_woken_total", "Rooms that were read into memory.")
 ROOMS_SLEPT = Counter("veza_rooms_slept_total", "Rooms that were put to sleep, for nobody used them.")
 SHARD_COMMANDS = Counter("veza_shard_commands_total", "Commands that gateways sent to shards, by type.", ("command",))

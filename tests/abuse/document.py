@@ -42,7 +42,8 @@ async def operations(system: Running) -> list[Operation]:
         _operation(document, method.upper(), path, found)
         for path, methods in document["paths"].items()
         for method, found in methods.items()
-        if path.startswith(PREFIX)
+        # What a browser asks before it asks is about no object.
+        if path.startswith(PREFIX) and method != "options"
     ]
 
 

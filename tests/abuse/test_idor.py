@@ -35,6 +35,7 @@ BODIES: dict[str, Any] = {
     "POST /conversations/{conversation_id}/members": {"user_id": "{stranger}"},
     "POST /conversations/{conversation_id}/sanctions": {"user_id": "{friend}", "action": "kick"},
     "POST /conversations/{conversation_id}/messages": {"content": "let me in"},
+    "POST /live/streams/{stream_id}/sanctions": {"user_id": "{friend}", "action": "mute"},
     "PUT /admin/feature-flags/{name}": {"enabled": True},
 }
 
@@ -56,9 +57,11 @@ class Estate:
         room, me = f"conversations/{self.ids['conversation_id']}", self.owner
         product = f"marketplace/products/{self.ids['product_id']}"
         order = f"marketplace/orders/{self.ids['order_id']}"
+        stream = f"live/streams/{self.ids['stream_id']}"
         calls = (
             *(room, f"{room}/history", f"{room}/sanctions", "developer/api-keys", "users/me", "notifications"),
             *(product, f"{product}/reviews", order, f"{order}/refunds", "live/streams/me"),
+            *(f"{stream}/messages", f"{stream}/moderators", f"{stream}/sanctions"),
         )
         lists = [await me.call("GET", path) for path in calls]
         sessions = await me.call("GET", "sessions")
@@ -94,11 +97,22 @@ async def estate(people: People, ada: Person, bob: Person, eve: Person) -> Estat
         "announcement_id": news["id"],
         "product_id": product_id,
         **money,
-        "stream_id": (await ada.call("POST", "live/streams", json={"title": "words", "is_private": True}))["id"],
+        **await streamed(ada),
         "name": "registration",
         "action": "mute",
     }
     return Estate(ada, bob, eve, ids, sent["message_id"], session["id"], notice["id"])
+
+
+async def streamed(person: Person) -> dict[str, str]:
+    """The ids of a private stream and of a message in its chat."""
+    made = await person.call("POST", "live/streams", json={"title": "words", "is_private": True})
+    async with await person.connect() as socket:
+        said = await socket.call("stream_message", stream_id=made["id"], content="words to nobody")
+    # With its end its figures are stored, which would change by themselves later.
+    for step in ("start", "stop"):
+        await person.call("POST", f"live/streams/{made['id']}/{step}")
+    return {"stream_id": made["id"], "message_id": said["message_id"], "playback": made["playback_id"]}
 
 
 async def on_sale(person: Person) -> str:
@@ -190,8 +204,9 @@ async def test_the_ids_are_good_for_who_owns_them(system: Running, people: Peopl
         seller = estate.friend if "/sell/sales/" in operation.path else estate.owner
         person = admin if "/admin/" in operation.path else seller
         answer = await attempt(person, operation, estate)
-        assert answer.status_code != 404, f"{operation.key}: {answer.text}"
-        if operation.method == "GET":
+        # There are pictures only of what an encoder has sent.
+        assert answer.status_code != 404 or "playback" in operation.segments, f"{operation.key}: {answer.text}"
+        if operation.method == "GET" and "playback" not in operation.segments:
             assert answer.status_code == 200, f"{operation.key}: {answer.text}"
 
 

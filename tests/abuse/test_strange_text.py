@@ -80,6 +80,7 @@ BODIES: dict[str, Any] = {
     "POST /conversations": {"type": "group", "name": "Harp quartet", "member_ids": []},
     "POST /conversations/{conversation_id}/messages": {"content": "x"},
     "POST /conversations/{conversation_id}/sanctions": {"user_id": "", "action": "warn", "reason": "x"},
+    "POST /live/streams/{stream_id}/sanctions": {"user_id": "", "action": "mute", "duration_s": 1, "reason": "x"},
     "POST /admin/announcements": {
         "title": "Old",
         "content": "x",
@@ -179,6 +180,8 @@ async def sender(people: People, ada: Person) -> Sender:
         "refund_id",
         "transfer_id",
         "webhook_id",
+        "message_id",
+        "playback",
     )
     return Sender(admin, {**dict.fromkeys(others, unknown), **ids})
 

@@ -19,7 +19,8 @@ from veza.http.routing import Auth, Route
 ROUTES: list[Route] = [route for resource in RESOURCES for route in resource.routes]
 KEYS = {f"{route.method} {route.path}": route for route in ROUTES}
 SECURED = [key for key, route in KEYS.items() if route.auth.role is not None]
-WITH_ID = [key for key, route in KEYS.items() if route.segments]
+# What a browser asks before it asks is about no object.
+WITH_ID = [key for key, route in KEYS.items() if route.segments and route.method != "OPTIONS"]
 
 # Whoever adds a route that asks for no credential says so here.
 OPEN = {
@@ -49,6 +50,11 @@ OPEN = {
     "GET /live/streams",
     "GET /live/streams/<stream_id>",
     "GET /live/streams/<stream_id>/messages",
+    "POST /live/streams/<stream_id>/playback",
+    "GET /live/hls/<playback>/index.m3u8",
+    "GET /live/hls/<playback>/<name>",
+    "OPTIONS /live/hls/<playback>/index.m3u8",
+    "OPTIONS /live/hls/<playback>/<name>",
 }
 
 
@@ -119,8 +125,18 @@ STRANGERS: dict[str, Case] = {
     "PUT /live/streams/<stream_id>": Case({"title": "Mine now"}),
     "DELETE /live/streams/<stream_id>": Case(),
     "GET /live/streams/<stream_id>/messages": Case(),
+    "POST /live/streams/<stream_id>/playback": Case(),
+    "GET /live/hls/<playback>/index.m3u8": Case(),
+    "GET /live/hls/<playback>/<name>": Case(),
     "POST /live/streams/<stream_id>/start": Case(),
     "POST /live/streams/<stream_id>/stop": Case(),
+    "DELETE /live/streams/<stream_id>/messages/<message_id>": Case(),
+    "GET /live/streams/<stream_id>/moderators": Case(),
+    "PUT /live/streams/<stream_id>/moderators/<user_id>": Case(),
+    "DELETE /live/streams/<stream_id>/moderators/<user_id>": Case(),
+    "GET /live/streams/<stream_id>/sanctions": Case(),
+    "POST /live/streams/<stream_id>/sanctions": Case({"user_id": "{member}", "action": "ban"}),
+    "DELETE /live/streams/<stream_id>/sanctions/<user_id>/<action>": Case(),
 }
 
 
@@ -134,6 +150,7 @@ class Property(NamedTuple):
     product_id: str
     order_id: str
     stream_id: str
+    playback_id: str
 
     @property
     def ids(self) -> dict[str, str]:
@@ -152,6 +169,8 @@ class Property(NamedTuple):
             "transfer_id": str(uuid.uuid4()),
             "webhook_id": str(uuid.uuid4()),
             "stream_id": self.stream_id,
+            "playback": self.playback_id,
+            "message_id": str(uuid.uuid4()),
         }
 
     async def state(self) -> dict[str, Any]:
@@ -164,6 +183,8 @@ class Property(NamedTuple):
         product = await self.owner.call("GET", f"marketplace/products/{self.product_id}")
         order = await self.member.call("GET", f"marketplace/orders/{self.order_id}")
         stream = await self.owner.call("GET", f"live/streams/{self.stream_id}")
+        moderators = await self.owner.call("GET", f"live/streams/{self.stream_id}/moderators")
+        sanctions = await self.owner.call("GET", f"live/streams/{self.stream_id}/sanctions")
         return {
             "room": room,
             "history": history,
@@ -173,6 +194,8 @@ class Property(NamedTuple):
             "product": product,
             "order": order,
             "stream": stream,
+            "moderators": moderators,
+            "sanctions": sanctions,
         }
 
 
@@ -187,7 +210,7 @@ async def belongings(ada: Person, bob: Person) -> Property:
     product = await ada.call("POST", "marketplace/products", json=draft)
     bought = await buy(bob, await offer(ada))
     stream = await ada.call("POST", "live/streams", json={"title": "Private", "is_private": True})
-    return Property(ada, bob, room_id, key["id"], product["id"], bought["id"], stream["id"])
+    return Property(ada, bob, room_id, key["id"], product["id"], bought["id"], stream["id"], stream["playback_id"])
 
 
 def path_of(key: str, ids: dict[str, str]) -> str:

@@ -91,7 +91,7 @@ async def test_a_message_is_counted_at_every_hop(platform: Running, person: Pers
 
 ACTORS = [
     *["Gateway"] * 2,
-    *("JobRunner", "RateLimiter"),
+    *("Ingest", "JobRunner", "RateLimiter"),
     *["RoomShard"] * 2,
     *("StreamShard", "Supervisor", "TransferProcessor"),
 ]

@@ -1,4 +1,4 @@
-"""A gateway's links to the shards, as `veza.http.links` keeps them: the real router, an outbox for each, and beats."""
+"""A gateway's links to the shards, as `shard_links` keeps them: the real router, an outbox for each, and beats."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,8 +6,8 @@ from uuid import UUID
 
 from simulation.network import Failure
 from simulation.outbox import Outbox
+from veza.actors.shard_links import MISSED_BEATS, error_of
 from veza.errors import Unavailable, VezaError
-from veza.http.links import MISSED_BEATS, error_of
 from veza.realtime import commands as c
 from veza.realtime import presence
 from veza.realtime.routing import Answer, PartitionMap, Router, Sends

@@ -39,13 +39,13 @@ class Running:
         self.root = Path(tempfile.mkdtemp(prefix="veza-system-"))
         self.root.chmod(0o711)
         self.data_dir = self.root / "data"
-        self.port = free_port()
+        self.port, self.rtmp_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.AsyncClient(base_url=f"{self.url}/api/v1/", timeout=15.0)
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ},
             "PORT": str(self.port),
-            "RTMP_PORT": str(free_port()),
+            "RTMP_PORT": str(self.rtmp_port),
             "VEZA_DATA_DIR": str(self.data_dir),
             # Each person of a test comes from an address of their own.
             "TRUSTED_PROXIES": "127.0.0.1",

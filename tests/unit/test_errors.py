@@ -12,8 +12,8 @@ import pytest
 
 import veza
 from veza import errors
+from veza.actors.shard_links import error_of
 from veza.errors import Conflict, Detailed, InvalidArgument, RateLimited, RetryLater, RoomNotFound, VezaError
-from veza.http.links import error_of
 from veza.realtime import commands as c
 from veza.realtime.batch import refusal
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from veza.actors.kinds import LIMITER, PROCESSOR, RUNNER, SHARD, STREAM_SHARD, gateway_kind, seat
+from veza.actors.kinds import INGEST, LIMITER, PROCESSOR, RUNNER, SHARD, STREAM_SHARD, gateway_kind, seat
 from veza.actors.nodes import Node, Wanted
 
 A, B = Node("aaaaaaaa-rest", "a", "10.0.0.1"), Node("bbbbbbbb-rest", "b", "10.0.0.2")
@@ -31,6 +31,6 @@ def test_the_seat_of_the_only_one(
 
 def test_how_many_a_node_has() -> None:
     wanted = Wanted(shards=3, gateways=4, processors=2, stream_shards=5)
-    kinds = (SHARD, STREAM_SHARD, gateway_kind(object), LIMITER, RUNNER, PROCESSOR)
-    assert [kind.count(wanted) for kind in kinds] == [3, 5, 4, 1, 1, 2]
-    assert [kind.single for kind in kinds] == [False, False, False, False, True, False]
+    kinds = (SHARD, STREAM_SHARD, gateway_kind(object), INGEST, LIMITER, RUNNER, PROCESSOR)
+    assert [kind.count(wanted) for kind in kinds] == [3, 5, 4, 1, 1, 1, 2]
+    assert [kind.single for kind in kinds] == [False, False, False, False, False, True, False]

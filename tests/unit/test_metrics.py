@@ -23,7 +23,7 @@ NAME = re.compile(r"\bveza_[a-z_]+")
 # Base units, as Prometheus wants them; what counts something else says what.
 UNITS = ("_seconds", "_bytes", "_cores", "_total")
 COUNTED = re.compile(
-    r"veza_(sockets|users|nodes|partition_commands_per_second|rooms_\w+|streams_\w+|stream_viewers|commands_waiting|"
+    r"veza_(sockets|users|nodes|partition_commands_per_second|rooms_\w+|streams_\w+|stream_viewers|ingest_\w+|commands_waiting|"
     r"mailbox_commands|outbox_calls|actors|\w+_partitions|"
     r"partition_epoch|rate_windows|\w+_events|postgres_connections|payment_providers_away|transfers_due)"
 )

@@ -1,4 +1,4 @@
-"""A shard's links to the gateways: one outbox each, cut back when a gateway does not keep up."""
+"""Links of a shard or an Ingest to the gateways: one outbox each, cut back when a gateway does not keep up."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from veza.actors.mailbox import Outbox
 from veza.actors.refs import ActorGone, ActorUnreachable, CallFailed, GatewayRef
 from veza.actors.tasks import TaskSet
 from veza.realtime import commands as c
+from veza.realtime import stream_commands as s
 from veza.realtime.batch import Line
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,8 @@ RETRY_S = 0.25
 # A drain waits so long for what is still to be delivered.
 FLUSH_S = 1.0
 
-# The gateway reads them from the log after a `Lagged`; transient ones are of no use by then.
-_RECOVERED = (c.Events, c.Transient)
+# The gateway reads them from the log after a `Lagged`, or asks for what there is by then; transient ones are of no use.
+_RECOVERED = (c.Events, c.Transient, s.PlaylistShown, s.MediaFile)
 # For nothing where a `Lagged` waits already.
 _MOOT = (*_RECOVERED, c.Lagged)
 # Not kept beyond the limit. Presence that was missed is told by `get_members`, notifications by REST.
@@ -70,6 +71,16 @@ class GatewayLinks:
             self._since.setdefault(gateway, now)
             for line in lines:
                 self._put(gateway, line.item)
+
+    def tell(self, gateway: str, item: c.Wire) -> None:
+        self.introduce(gateway)
+        self._since.setdefault(gateway, time.time())
+        self._put(gateway, item)
+
+    async def flushed_to(self, gateway: str) -> None:
+        """Wait until everything put so far for this gateway was delivered, or never will be."""
+        if (link := self._links.get(gateway)) is not None:
+            await link.outbox.flushed()
 
     def broadcast(self, item: c.Wire) -> None:
         for gateway in self._links:
@@ -176,12 +187,19 @@ class GatewayLinks:
 
 def _weight(item: c.Wire) -> int:
     """About its bytes, rather more than less."""
-    if isinstance(item, c.Events):
-        return sum(map(len, item.frames)) + 64
-    if isinstance(item, c.Answer):
-        return len(item.data) + 64
-    if isinstance(item, (c.Transient, c.UserFrame)):
-        return len(item.frame) + 64
-    if isinstance(item, c.PresenceChanged):
-        return 18 * len(item.room_ids) + 64
-    return 128
+    match item:
+        case c.Events(frames=frames):
+            return sum(map(len, frames)) + 64
+        case c.Answer(data=data):
+            size = len(data)
+        case c.Transient(frame=frame) | c.UserFrame(frame=frame):
+            size = len(frame)
+        case c.PresenceChanged(room_ids=room_ids):
+            size = 18 * len(room_ids)
+        case s.MediaFile(data=data):
+            size = len(data or b"") + 64
+        case s.PlaylistShown(view=view):
+            size = len(view.low_latency) + len(view.delta) + len(view.plain) + len(view.multivariant)
+        case _:
+            size = 64
+    return size + 64

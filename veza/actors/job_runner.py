@@ -1,7 +1,7 @@
 """The JobRunner actor: work that no request waits for. One in a cluster.
 
 It writes the audit log: gateways send rows in batches, and a batch is answered when it is committed. And it does the
-work about money that is nobody's in particular: `payment_jobs`.
+work that is nobody's in particular: about money, `payment_jobs`, and for those who follow somebody, `stream_news`.
 """
 
 import os
@@ -16,6 +16,7 @@ from veza.actors.channel import Endpoint, Inlet
 from veza.actors.payment_jobs import PaymentJobs
 from veza.actors.pulse import Pulse
 from veza.actors.refs import inlet_host
+from veza.actors.stream_news import StreamNews
 from veza.actors.tasks import Life, TaskSet
 from veza.config import Settings
 from veza.errors import Unavailable
@@ -23,7 +24,7 @@ from veza.logs import log_file, setup_logging
 from veza.storage import audit
 from veza.storage.database import UNREACHABLE, open_pool
 from veza.storage.payments import open_payments
-from veza.storage.wakeups import REFUNDS, WEBHOOKS, Wakeups
+from veza.storage.wakeups import REFUNDS, STREAM_NEWS, WEBHOOKS, Wakeups
 
 PAYMENT_POOL = 5
 
@@ -51,16 +52,21 @@ class JobRunner:
             self._pool = await open_pool(self._settings.database_url, size=2, name=self.name)
             await self._inlet.start(inlet_host(self._settings))
             self._tasks.start(self._pulse.run(), "pulse")
-            await self._start_payments()
+            wakeups = Wakeups(self._settings.database_url, self.name, [REFUNDS, STREAM_NEWS, WEBHOOKS])
+            self._tasks.start(wakeups.run(), "wakeups")
+            await self._start_payments(wakeups)
+            StreamNews(await self._open_pool(1, "news"), wakeups).start(self._tasks)
 
-    async def _start_payments(self) -> None:
-        # Of its own: rows of the audit log wait for nothing else.
-        pool = await open_pool(self._settings.database_url, size=PAYMENT_POOL, name=f"{self.name} payments")
-        self._resources.callback(pool.terminate)
+    async def _start_payments(self, wakeups: Wakeups) -> None:
+        pool = await self._open_pool(PAYMENT_POOL, "payments")
         payments = await self._resources.enter_async_context(open_payments(self._settings))
-        wakeups = Wakeups(self._settings.database_url, self.name, [REFUNDS, WEBHOOKS])
-        self._tasks.start(wakeups.run(), "wakeups")
         PaymentJobs(pool, payments, wakeups).start(self._tasks)
+
+    async def _open_pool(self, size: int, what: str) -> Any:
+        """Of its own for each kind of work: rows of the audit log wait for nothing else, nor does money for news."""
+        pool = await open_pool(self._settings.database_url, size=size, name=f"{self.name} {what}")
+        self._resources.callback(pool.terminate)
+        return pool
 
     async def endpoint(self) -> Endpoint:
         """Where `submit` takes its batches. Raises Unavailable before `start`."""

@@ -4,10 +4,20 @@ from collections.abc import Iterable
 
 import msgspec
 
+from veza.actors.ingest.ingest import Ingest
 from veza.actors.job_runner import JobRunner
 from veza.actors.nodes import Node, Wanted, node_key
 from veza.actors.rate_limiter import RateLimiter
-from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, ProcessorRef, RunnerRef, ShardRef, StreamShardRef
+from veza.actors.refs import (
+    ActorRef,
+    GatewayRef,
+    IngestRef,
+    LimiterRef,
+    ProcessorRef,
+    RunnerRef,
+    ShardRef,
+    StreamShardRef,
+)
 from veza.actors.room_shard import RoomShard
 from veza.actors.stream_shard import StreamShard
 from veza.actors.transfer_processor import TransferProcessor
@@ -40,6 +50,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 SHARD = Kind("RoomShard", "room_shard", RoomShard, ShardRef)
 STREAM_SHARD = Kind("StreamShard", "stream_shard", StreamShard, StreamShardRef)
+INGEST = Kind("Ingest", "ingest", Ingest, IngestRef)
 LIMITER = Kind("RateLimiter", "rate_limiter", RateLimiter, LimiterRef)
 PROCESSOR = Kind("TransferProcessor", "transfer_processor", TransferProcessor, ProcessorRef)
 RUNNER = Kind("JobRunner", "job_runner", JobRunner, RunnerRef, single=True)

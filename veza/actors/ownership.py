@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from veza import metrics
 from veza.actors.members import SUSPECT_S, Member, Members
-from veza.actors.refs import ActorGone, ActorUnreachable, GatewayRef, ShardRef
+from veza.actors.refs import ActorGone, ActorUnreachable, MapRef, ShardRef
 from veza.realtime.balance import exchanges
 from veza.realtime.partition import ROOMS, plan
 from veza.realtime.routing import PartitionMap
@@ -28,12 +28,13 @@ class Ownership:
     """
 
     def __init__(
-        self, database_url: str, shards: Members[ShardRef], gateways: Members[GatewayRef], first: int = ROOMS
+        self, database_url: str, shards: Members[ShardRef], listeners: Sequence[Members[Any]], first: int = ROOMS
     ) -> None:
+        """`listeners` are told the map: their references are `MapRef`s."""
         self._url = database_url
         self._first = first
         self._shards = shards
-        self._gateways = gateways
+        self._listeners = listeners
         # As last settled. Without an entry: its owner did not confirm that it knows.
         self.map: PartitionMap = {}
         self._connection: Any = None
@@ -74,7 +75,7 @@ class Ownership:
             told = await self._tell_shards(alive, target, epochs)
             # Gateways hold commands for whoever is not in the map.
             self.map = {p: (epochs[p], owner) for p, owner in target.items() if owner in told}
-            return await self._tell_gateways() and told == set(alive)
+            return await self._tell_listeners() and told == set(alive)
 
     async def _take_what_is_misplaced(
         self, connection: Any, alive: Mapping[str, ShardRef]
@@ -127,16 +128,18 @@ class Ownership:
         confirmed = await asyncio.gather(*(tell(ref) for ref in shards.values()))
         return {name for name, told in zip(shards, confirmed, strict=True) if told}
 
-    async def _tell_gateways(self) -> bool:
-        return all(await asyncio.gather(*(self.tell_gateway(ref) for ref in self._gateways.alive().values())))
+    async def _tell_listeners(self) -> bool:
+        refs = [ref for members in self._listeners for ref in members.alive().values()]
+        return all(await asyncio.gather(*map(self.tell, refs)))
 
-    async def tell_gateway(self, ref: GatewayRef) -> bool:
+    async def tell(self, ref: MapRef) -> bool:
+        """The map, to somebody who sends to the shards; whether they heard."""
         try:
             async with asyncio.timeout(SUSPECT_S):
                 await ref.set_map(self.map)
         except NO_ANSWER as error:
             # Dead: it is replaced. Paused: it is told when it answers again.
-            log.warning("gateway not told", extra={"actor": ref.name, "reason": type(error).__name__})
+            log.warning("map not told", extra={"actor": ref.name, "reason": type(error).__name__})
             return False
         return True
 

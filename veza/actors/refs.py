@@ -139,12 +139,16 @@ class StreamShardRef(ShardRef):
     pass
 
 
-class GatewayRef(BatchRef):
-    async def deliver(self, batch: bytes) -> None:
-        await self.send(batch)
+class MapRef(BatchRef):
+    """An actor that speaks to shards, and must know which."""
 
     async def set_map(self, partitions: PartitionMap) -> None:
         await self.call("set_map", dict(partitions))
+
+
+class GatewayRef(MapRef):
+    async def deliver(self, batch: bytes) -> None:
+        await self.send(batch)
 
     async def set_limiters(self, known: Limiters) -> None:
         await self.call("set_limiters", known)
@@ -157,6 +161,20 @@ class StreamGatewayRef(GatewayRef):
     """A gateway, as stream shards reach it: what is said of streams and of rooms does not wait for each other."""
 
     where = "streams_endpoint"
+
+
+class PlaybackGatewayRef(GatewayRef):
+    """A gateway, as Ingests reach it."""
+
+    where = "playbacks_endpoint"
+
+
+class IngestRef(MapRef):
+    """An Ingest, as gateways reach it."""
+
+    async def report(self, playback_id: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = await self.call("report", playback_id)
+        return found
 
 
 class WindowsRef(BatchRef):

@@ -17,13 +17,22 @@ from ray.exceptions import RayError
 
 from veza import metrics
 from veza.actors.fleet import Fleet, leave
-from veza.actors.kinds import LIMITER, PROCESSOR, RUNNER, SHARD, STREAM_SHARD, Kind, gateway_kind
+from veza.actors.kinds import INGEST, LIMITER, PROCESSOR, RUNNER, SHARD, STREAM_SHARD, Kind, gateway_kind
 from veza.actors.limiter_map import LimiterMap
 from veza.actors.members import SUSPECT_S, Member, Members
 from veza.actors.nodes import Nodes, Wanted
 from veza.actors.ownership import NO_ANSWER, Ownership
 from veza.actors.pulse import Pulse
-from veza.actors.refs import ActorRef, GatewayRef, LimiterRef, ProcessorRef, RunnerRef, ShardRef, StreamShardRef
+from veza.actors.refs import (
+    ActorRef,
+    GatewayRef,
+    IngestRef,
+    LimiterRef,
+    ProcessorRef,
+    RunnerRef,
+    ShardRef,
+    StreamShardRef,
+)
 from veza.actors.runner_map import RunnerMap
 from veza.actors.tasks import TaskSet
 from veza.config import Settings
@@ -70,14 +79,16 @@ class Supervisor:
         gateway = gateway_kind(gateway_class)
         # One that answers again has missed maps.
         self._gateways: Members[GatewayRef] = self._watch(gateway, self._gateway_turned, self._gateway_lost)
+        self._ingests: Members[IngestRef] = self._watch(INGEST, self._uneven.set, self._ingest_lost)
         self._limiters: Members[LimiterRef] = self._watch(LIMITER, self._limiter_turned, self._limiter_lost)
         self._runners: Members[RunnerRef] = self._watch(RUNNER, self._runner_turned, self._runner_lost)
         self._processors: Members[ProcessorRef] = self._watch(PROCESSOR, lambda: None, self._processor_lost)
         self._limiter_map = LimiterMap(self._limiters, self._gateways, self._tasks)
         self._runner_map = RunnerMap(self._runners, self._gateways, self._tasks)
         self._nodes = Nodes(self._short.set)
-        self._ownership = Ownership(settings.database_url, self._shards, self._gateways)
-        self._streams = Ownership(settings.database_url, self._stream_shards, self._gateways, STREAMS)
+        self._ownership = Ownership(settings.database_url, self._shards, [self._gateways])
+        listeners: list[Members[Any]] = [self._gateways, self._ingests]
+        self._streams = Ownership(settings.database_url, self._stream_shards, listeners, STREAMS)
         self._fleet = Fleet(
             settings,
             wanted,
@@ -87,6 +98,7 @@ class Supervisor:
                 SHARD: self._shards,
                 STREAM_SHARD: self._stream_shards,
                 gateway: self._gateways,
+                INGEST: self._ingests,
                 LIMITER: self._limiters,
                 RUNNER: self._runners,
                 PROCESSOR: self._processors,
@@ -181,6 +193,7 @@ class Supervisor:
             "shards": self._shards.state(),
             "stream_shards": self._stream_shards.state(),
             "gateways": self._gateways.state(),
+            "ingests": self._ingests.state(),
             "limiters": self._limiters.state(),
             "runners": self._runners.state(),
             "processors": self._processors.state(),
@@ -196,12 +209,13 @@ class Supervisor:
         return {**self._ownership.map, **self._streams.map}
 
     async def drain(self, timeout: float) -> None:
-        """Stop in order: gateways let go of their sockets, then shards finish their commits, and whoever works for
-        both ends what it has begun.
+        """Stop in order: gateways and Ingests let go of their connections, then shards finish their commits, and
+        whoever works for both ends what it has begun.
         """
         self._fleet.stop()
         await self._tasks.close()
-        await asyncio.gather(*(leave(member.ref, timeout / 2) for member in self._gateways))
+        outer: list[Members[Any]] = [self._gateways, self._ingests]
+        await asyncio.gather(*(leave(member.ref, timeout / 2) for members in outer for member in members))
         rest: list[Members[Any]] = [self._shards, self._stream_shards, self._limiters, self._runners, self._processors]
         await asyncio.gather(*(leave(member.ref, timeout / 2) for members in rest for member in members))
 
@@ -258,11 +272,13 @@ class Supervisor:
         match ref:
             case GatewayRef():
                 await asyncio.gather(
-                    self._ownership.tell_gateway(ref),
-                    self._streams.tell_gateway(ref),
+                    self._ownership.tell(ref),
+                    self._streams.tell(ref),
                     self._limiter_map.introduce(ref),
                     self._runner_map.tell(ref),
                 )
+            case IngestRef():
+                await self._streams.tell(ref)
             case LimiterRef():
                 await self._limiter_map.tell()
             case RunnerRef():
@@ -320,6 +336,12 @@ class Supervisor:
         self._limiter_map.gateway_lost(name)
         for shard in (*self._shards, *self._stream_shards):
             self._tasks.start(self._tell_gateway_lost(shard.ref, name), f"gateway lost {name}")
+        self._short.set()
+
+    def _ingest_lost(self, ingest: Member[IngestRef]) -> None:
+        name = ingest.ref.name
+        for shard in self._stream_shards:
+            self._tasks.start(self._tell_gateway_lost(shard.ref, name), f"ingest lost {name}")
         self._short.set()
 
     async def _tell_gateway_lost(self, shard: ShardRef, name: str) -> None:

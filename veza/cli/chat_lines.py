@@ -265,11 +265,15 @@ def _notified(kind: str, data: Mapping[str, Any]) -> str:
     def given(name: str) -> str:
         return harmless(str(data.get(name) or ""))
 
+    def who(name: str) -> str:
+        person = data.get(name)
+        return harmless(str(person.get("username") or "")) if isinstance(person, Mapping) else ""
+
     room = given("room_name") or "a room"
     if kind == "mention":
-        sender = data.get("sender")
-        who = harmless(str(sender.get("username") or "")) if isinstance(sender, Mapping) else ""
-        return f"{who or 'somebody'} mentioned you  /open {given('room_id')}"
+        return f"{who('sender') or 'somebody'} mentioned you  /open {given('room_id')}"
+    if kind == "stream_started":
+        return f"{who('user') or 'somebody'} is live: {given('title')}"
     if kind == "announcement":
         return f"{given('title')}: {given('content')}"
     if kind == "moderation" and "content_type" in data:

@@ -118,7 +118,7 @@ def _print(state: dict[str, Any]) -> None:
             f"{node['name']:<20}{node['key']:<10}{node['address']:<18}{node['shards']:>7}{node['gateways']:>10}"
             f"{node['partitions']:>12}{rate:>12.1f}{'  drained' if node['drained'] else ''}"
         )
-    kinds = ("shards", "stream_shards", "gateways", "limiters", "runners", "processors")
+    kinds = ("shards", "stream_shards", "gateways", "ingests", "limiters", "runners", "processors")
     silent = [actor["name"] for kind in kinds for actor in state[kind] if not actor["alive"]]
     if silent:
         click.echo(f"\nsilent: {', '.join(silent)}")

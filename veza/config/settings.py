@@ -66,6 +66,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def production(self) -> bool:
         return self.app_env == "production"
 
+    @property
+    def live_dir(self) -> Path:
+        """Where a node keeps the files of live streams."""
+        return self.data_dir / "live"
+
     def origin(self, name: str) -> Origin:
         """Where the value of the field `name` came from."""
         return self.origins.get(name, "default")

@@ -12,6 +12,7 @@ from uuid import UUID
 from veza.actors.channel import Endpoint, Inlet
 from veza.actors.pulse import Pulse
 from veza.actors.refs import inlet_host
+from veza.actors.shard_links import ShardLinks
 from veza.actors.tasks import Life, TaskSet
 from veza.config import Settings
 from veza.errors import Unavailable, VezaError
@@ -29,6 +30,7 @@ from veza.http.api import (
     conversations,
     feature_flags,
     follows,
+    live_hls,
     maintenance,
     members,
     messages,
@@ -40,6 +42,7 @@ from veza.http.api import (
     reviews,
     sellers,
     sessions,
+    stream_moderation,
     streams,
     system,
     transfers,
@@ -52,7 +55,7 @@ from veza.http.app import create_app, mount_socket, start_server, stop_server
 from veza.http.auth import Authenticator
 from veza.http.gateway_meter import GatewayMeter
 from veza.http.hub import Hub
-from veza.http.links import ShardLinks
+from veza.http.playback_links import PlaybackLinks
 from veza.http.rate_limits import RateLimits
 from veza.http.room_reads import RoomReads
 from veza.http.services import Services
@@ -98,6 +101,8 @@ RESOURCES = [
         transfers,
         webhooks,
         streams,
+        stream_moderation,
+        live_hls,
         reports,
         announcements,
         feature_flags,
@@ -145,12 +150,17 @@ class RoomCommands:
 class StreamCommands:
     """What REST handlers have stream shards do."""
 
-    def __init__(self, links: ShardLinks) -> None:
+    def __init__(self, links: ShardLinks, playing: PlaybackLinks) -> None:
         self._links = links
+        self._playing = playing
 
     async def ask(self, make: Callable[[int], c.Routed], stream_id: UUID) -> Any:
         """The decoded answer of the stream's shard. Raises what it refused with."""
         return await self._links.ask(trace.traced(make, request_id.get() or ""), stream_id)
+
+    async def report(self, ingest: str, playback_id: str) -> dict[str, Any] | None:
+        """How well the stream's encoder sends; None where it sends nothing. Raises Unavailable."""
+        return await self._playing.report(ingest, playback_id)
 
 
 class Gateway:
@@ -165,6 +175,7 @@ class Gateway:
         self._work = TaskSet(name)  # one failed command must not end the gateway
         self._inlet = Inlet(self.deliver, self._work)
         self._stream_inlet = Inlet(self._deliver_streams, self._work)
+        self._playing: PlaybackLinks | None = None
         self._hub: Hub | None = None
         self._streams: StreamHub | None = None
         self._sockets: Sockets | None = None
@@ -199,7 +210,9 @@ class Gateway:
             tasks=self._work,
         )
         services.rooms = RoomCommands(hub.links, reads, sockets)
-        services.streams = StreamCommands(streams.links)
+        self._playing = PlaybackLinks(self.name, settings.live_dir, self._work)
+        services.playbacks = self._playing.playbacks
+        services.streams = StreamCommands(streams.links, self._playing)
         services.health.register("chat", self._check_chat, vital=True)
         services.health.register("stream", self._check_streams, vital=True)
         await services.switches.load(pool)
@@ -207,6 +220,7 @@ class Gateway:
         self._hub, self._streams, self._sockets, self._services = hub, streams, sockets, services
         await self._inlet.start(inlet_host(settings))
         await self._stream_inlet.start(inlet_host(settings))
+        await self._playing.start(inlet_host(settings))
         await self._limits.start(inlet_host(settings))
         self._tasks.start(control.run(), "control log")
         self._tasks.start(services.trail.run(), "audit trail")
@@ -275,6 +289,14 @@ class Gateway:
         if self._streams is not None:
             await self._streams.deliver(data)
 
+    # -- called by Ingests -----------------------------------------------------------------------------------
+
+    async def playbacks_endpoint(self) -> Endpoint:
+        """Where Ingests push. Raises Unavailable before `start`."""
+        if self._playing is None:
+            raise Unavailable
+        return self._playing.place()
+
     # -- called by limiters ----------------------------------------------------------------------------------
 
     async def windows_endpoint(self) -> Endpoint:
@@ -336,6 +358,8 @@ class Gateway:
             await self._resources.aclose()
         await self._inlet.close()
         await self._stream_inlet.close()
+        if self._playing is not None:
+            await self._playing.close()
         if self._limits is not None:
             await self._limits.close()
         await self._work.close()

@@ -31,6 +31,9 @@ class Gateway:
     async def streams_endpoint(self) -> "Endpoint":
         return await self._serving.streams_endpoint()
 
+    async def playbacks_endpoint(self) -> "Endpoint":
+        return await self._serving.playbacks_endpoint()
+
     async def windows_endpoint(self) -> "Endpoint":
         return await self._serving.windows_endpoint()
 

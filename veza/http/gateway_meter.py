@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import Protocol
 
 from veza import metrics
-from veza.http.links import ShardLinks
+from veza.actors.shard_links import ShardLinks
 from veza.http.websocket import CUT
 from veza.metrics import Tally
 from veza.realtime import commands as c

@@ -14,9 +14,9 @@ import asyncpg
 
 from veza import metrics
 from veza.actors.mailbox import Mailbox
+from veza.actors.shard_links import ShardLinks
 from veza.actors.tasks import TaskSet
 from veza.http.gateway_meter import FanoutMeter, refusals
-from veza.http.links import ShardLinks
 from veza.http.websocket import WebSocket
 from veza.realtime import commands as c
 from veza.realtime import effects as e

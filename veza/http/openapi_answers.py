@@ -112,6 +112,7 @@ _OF_DOWNLOAD = {
 _SAMPLES = {
     "text/plain": 'veza_http_requests_total{method="GET",route="/api/v1/health",status="200"} 1.0\n',
     "application/pdf": "%PDF-1.4 …",
+    "application/vnd.apple.mpegurl": "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-STREAM-INF:BANDWIDTH=2000000\nlive.m3u8\n",
 }
 
 

@@ -111,6 +111,12 @@ class Playbacks:
             entry.gone = True
             entry.wake()
 
+    def missed(self, ingest: str) -> None:
+        """Something of this Ingest's was lost: it is asked again, for all there is."""
+        for entry in self._entries.values():
+            if entry.ingest == ingest:
+                entry.watched_at = None
+
     # -- for players -----------------------------------------------------------------------------------------
 
     async def row(self, connection: Connection, playback_id: str) -> Playback | None:

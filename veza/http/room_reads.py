@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+from veza.actors.shard_links import ShardLinks
 from veza.errors import InvalidArgument, MessageNotFound, RoomNotFound, VezaError
-from veza.http.links import ShardLinks
 from veza.realtime import commands as c
 from veza.realtime import protocol as p
 from veza.realtime.events import RoomEvent, wire

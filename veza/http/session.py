@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from veza.actors.shard_links import ShardLinks
 from veza.errors import InvalidArgument, InvalidFrame, RateLimited, Unauthenticated, Unavailable, VezaError
 from veza.http import gateway_meter, stream_session, trace
 from veza.http.errors import translate
 from veza.http.limits import ReadTurns
-from veza.http.links import ShardLinks
 from veza.http.websocket import WebSocket
 from veza.ids import new_id
 from veza.realtime import commands as c

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from veza.actors.mailbox import Mailbox
+from veza.actors.shard_links import ShardLinks
 from veza.actors.tasks import TaskSet
 from veza.errors import InvalidArgument, StreamNotFound, VezaError
-from veza.http.links import ShardLinks
 from veza.http.websocket import WebSocket
 from veza.realtime import commands as c
 from veza.realtime import protocol

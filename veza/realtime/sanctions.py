@@ -84,14 +84,15 @@ class Sanctions:
             return
         holds, until = self.in_force(user_id, "mute", now)
         if holds:
-            raise Muted(f"You are muted in this room{_until(until)}.")
+            raise Muted(f"You are muted in this room{until_text(until)}.")
 
     def require_admission(self, user_id: UUID, now: datetime) -> None:
         """Raises Banned."""
         holds, until = self.in_force(user_id, "ban", now)
         if holds:
-            raise Banned(f"This person is banned from the room{_until(until)}.")
+            raise Banned(f"This person is banned from the room{until_text(until)}.")
 
 
-def _until(moment: datetime | None) -> str:
+def until_text(moment: datetime | None) -> str:
+    """How a sentence about a mute or ban ends."""
     return "" if moment is None else f" until {timestamp(moment)}"

@@ -15,22 +15,24 @@ CONNECT_SECONDS = 5.0
 
 
 def check_port(settings: Settings, *, patience: float = 0.0) -> None:
-    """Raises StartupError when the gateways could not listen, `patience` seconds from now at the latest.
+    """Raises StartupError when the gateways or the Ingest could not listen, `patience` seconds from now at the latest.
 
     A killed gateway holds its port until its memory is given back.
     """
     deadline = time.monotonic() + patience
     while True:
         try:
-            return _try_port(settings)
+            _try_port(settings.host, settings.port, "PORT")
+            _try_port(settings.host, settings.rtmp_port, "RTMP_PORT")
         except StartupError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+        else:
+            return
 
 
-def _try_port(settings: Settings) -> None:
-    host, port = settings.host, settings.port
+def _try_port(host: str, port: int, variable: str) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
@@ -41,14 +43,14 @@ def _try_port(settings: Settings) -> None:
         try:
             probe.bind(address)
         except OSError as error:
-            raise StartupError(_why(error, host, port)) from error
+            raise StartupError(_why(error, host, port, variable)) from error
 
 
-def _why(error: OSError, host: str, port: int) -> str:
+def _why(error: OSError, host: str, port: int, variable: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"Port {port} is already in use{_listener(port)}; stop what uses it, or set another PORT."
+        return f"Port {port} is already in use{_listener(port)}; stop what uses it, or set another {variable}."
     if error.errno == errno.EACCES:
-        return f"Port {port} is reserved for root; set a PORT above 1023."
+        return f"Port {port} is reserved for root; set a {variable} above 1023."
     if error.errno == errno.EADDRNOTAVAIL:
         return f"HOST {host} is no address of this machine."
     return f"Port {port} of {host} cannot be listened on: {error.strerror}."

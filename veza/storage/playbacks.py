@@ -1,6 +1,8 @@
 """What is asked of a stream before its pictures are served: whose it is, who may see it, who has them."""
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -8,33 +10,76 @@ import msgspec
 from veza.realtime.streams.life import StreamStatus
 from veza.storage.database import Connection
 
+# Players read the rest of an ended stream for a minute; an Ingest is not asked for it much longer.
+_PLAYED = "(status IN ('live', 'interrupted') OR ended_at > now() - interval '90 seconds')"
+_COLUMNS = f"""
+    playback_id, id, user_id, is_private, status, is_recorded, ended_at, source_id IS NOT NULL AS is_fed,
+    CASE WHEN {_PLAYED} THEN ingest END AS ingest
+    """
+
 
 class Playback(msgspec.Struct, frozen=True):
-    """A stream by the address of its pictures. `ingest` is the actor that has its source, None for one off the air."""
+    """A stream by the address of its pictures. `ingest` is the actor that has them, None where none has; `is_fed` says
+    whether a source sends more.
+    """
 
     stream_id: UUID
     owner_id: UUID
     is_private: bool
     status: StreamStatus
     ingest: str | None
+    is_fed: bool
     is_recorded: bool
     ended_at: datetime | None
 
 
 async def find(connection: Connection, playback_id: str) -> Playback | None:
     """None where no stream has that address."""
-    row = await connection.fetchrow(
-        "SELECT id, user_id, is_private, status, ingest, is_recorded, ended_at FROM streams WHERE playback_id = $1",
-        playback_id,
+    return (await find_all(connection, [playback_id])).get(playback_id)
+
+
+async def find_all(connection: Connection, playback_ids: Collection[str]) -> dict[str, Playback]:
+    """Those that there are, by address."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM streams WHERE playback_id = ANY ($1::text[])",  # noqa: S608 - constants
+        list(playback_ids),
     )
-    if row is None:
-        return None
+    return {row["playback_id"]: _playback(row) for row in rows}
+
+
+def _playback(row: Any) -> Playback:
     return Playback(
         stream_id=row["id"],
         owner_id=row["user_id"],
         is_private=row["is_private"],
         status=StreamStatus(row["status"]),
         ingest=row["ingest"],
+        is_fed=row["is_fed"],
         is_recorded=row["is_recorded"],
         ended_at=row["ended_at"],
     )
+
+
+async def adopt(connection: Connection, playback_ids: Collection[str], ingest: str, node: str) -> list[str]:
+    """Take over those of a node's streams on the air that another Ingest of it had."""
+    rows = await connection.fetch(
+        """
+        UPDATE streams SET ingest = $2
+        WHERE playback_id = ANY ($1::text[]) AND status IN ('live', 'interrupted') AND ingest <> $2
+          AND starts_with(ingest, $3)
+        RETURNING playback_id
+        """,
+        list(playback_ids),
+        ingest,
+        f"Ingest-{node}-",
+    )
+    return [row["playback_id"] for row in rows]
+
+
+async def still_played(connection: Connection, playback_ids: Collection[str]) -> set[str]:
+    """Those of them that players may still ask for."""
+    rows = await connection.fetch(
+        f"SELECT playback_id FROM streams WHERE playback_id = ANY ($1::text[]) AND {_PLAYED}",  # noqa: S608 - constants
+        list(playback_ids),
+    )
+    return {row["playback_id"] for row in rows}

@@ -107,3 +107,16 @@ async def user_of_key(connection: Connection, secrets: StreamSecrets, key: str) 
         secrets.hash(key),
     )
     return found
+
+
+async def hash_of(connection: Connection, user_id: UUID) -> bytes | None:
+    """The hash of the key with which a user may publish now; None for one who may not."""
+    found: bytes | None = await connection.fetchval(
+        """
+        SELECT k.key_hash FROM stream_keys k
+        JOIN users u ON u.id = k.user_id AND u.banned_at IS NULL AND u.deleted_at IS NULL
+        WHERE k.user_id = $1
+        """,
+        user_id,
+    )
+    return found

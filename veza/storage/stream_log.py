@@ -14,7 +14,7 @@ from veza.realtime.streams.chat import RECENT, StreamMessage
 from veza.realtime.streams.life import Source
 from veza.realtime.streams.stream import StreamSnapshot
 from veza.realtime.streams.supplies import StreamSupplies, StreamWants
-from veza.storage import streams
+from veza.storage import stream_news, streams
 from veza.storage.database import Connection, sql
 
 
@@ -89,29 +89,33 @@ async def _remove(connection: Connection, batch: StreamBatch, own: Collection[in
 async def _save_lives(connection: Connection, batch: StreamBatch, own: Collection[int]) -> None:
     lives = [(stream_id, life) for stream_id, life in batch.lives.items() if _partition(stream_id) in own]
     if lives:
-        await connection.execute(
+        rows = await connection.fetch(
             """
             UPDATE streams t
             SET status = l.status, started_at = l.started_at, interrupted_at = l.interrupted_at,
-                ended_at = l.ended_at, source = l.source, source_id = l.source_id, ingest = l.ingest, updated_at = $9
+                ended_at = l.ended_at, source = l.source, source_id = l.source_id, updated_at = $9,
+                -- Who had the last source has the pictures, which are played on without it.
+                ingest = CASE WHEN l.source_id IS NULL THEN t.ingest ELSE l.ingest END
             FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[],
                         $7::uuid[], $8::text[])
                 AS l (id, status, started_at, interrupted_at, ended_at, source, source_id, ingest)
+            JOIN streams before ON before.id = l.id
             WHERE t.id = l.id
+            RETURNING t.id, NOT t.is_private AND before.started_at IS NULL AND t.started_at IS NOT NULL AS begun
             """,
             [stream_id for stream_id, _ in lives],
             [life.status.value for _, life in lives],
             [life.started_at for _, life in lives],
             [life.interrupted_at for _, life in lives],
             [life.ended_at for _, life in lives],
-            [
-                None if life.source is None else "external" if life.source.ingest is None else "rtmp"
-                for _, life in lives
-            ],
+            [_kind(life.source) for _, life in lives],
             [life.source and life.source.id for _, life in lives],
             [life.source and life.source.ingest for _, life in lives],
             batch.at,
         )
+        # For the first time, whatever interrupts it later.
+        if begun := [row["id"] for row in rows if row["begun"]]:
+            await stream_news.announce(connection, begun)
 
 
 def _kind(source: Source | None) -> str | None:

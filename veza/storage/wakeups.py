@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 TRANSFERS = "veza_transfers"
 REFUNDS = "veza_refunds"
 WEBHOOKS = "veza_webhooks"
+STREAM_NEWS = "veza_stream_news"
 
 RETRY_S = 1.0
 CHECK_S = 10.0

@@ -153,6 +153,8 @@ def test_notifications_and_sanctions_read_well() -> None:
     news = Notification(id="n", kind="announcement", data={"title": "Tonight", "content": "New\x1b[2J strings"})
     assert plain(notification_line(news)).startswith("      ! Tonight: New")
     assert "\x1b" not in plain(notification_line(news))
+    live = Notification(id="n", kind="stream_started", data={"title": "Aria\x1b", "user": {"username": "ada"}})
+    assert plain(notification_line(live)) == "      ! ada is live: Aria␛"
     assert "order paid" in plain(notification_line(Notification(id="n", kind="order_paid", data="odd")))
     ban = Sanction(id="s", user=BOB, by=ADA, action="ban", reason="spam", created_at=NOW, active=True)
     assert plain(sanction_line(ban)).startswith("    ban  bob  by ada, ")

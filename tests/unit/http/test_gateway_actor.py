@@ -56,4 +56,6 @@ async def test_each_call_is_passed_on_with_what_it_is_given(name: str, monkeypat
     arguments = ["given"] * (len(inspect.signature(methods(Gateway)[name]).parameters) - 1)
     answer = await getattr(actor, name)(*arguments)
     assert calls == [("Gateway-1", settings), (name, *arguments)]
-    assert answer == ("answer" if name in {"endpoint", "streams_endpoint", "windows_endpoint", "ping"} else None)
+    assert answer == (
+        "answer" if name in {"endpoint", "streams_endpoint", "playbacks_endpoint", "windows_endpoint", "ping"} else None
+    )

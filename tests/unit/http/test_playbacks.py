@@ -236,9 +236,10 @@ class Rows:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def fetchrow(self, _query: str, *_arguments: object) -> Any:
+    async def fetch(self, _query: str, *_arguments: object) -> list[Any]:
         self.asked += 1
         await asyncio.sleep(0)
+        return []
 
 
 async def test_a_row_is_read_once_a_second(world: World) -> None:

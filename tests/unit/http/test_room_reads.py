@@ -3,8 +3,8 @@
 import asyncio
 from uuid import uuid4
 
+from veza.actors.shard_links import ShardLinks
 from veza.actors.tasks import TaskSet
-from veza.http.links import ShardLinks
 from veza.http.room_reads import RoomReads
 
 

@@ -102,10 +102,10 @@ class Listener:
         self._unpublished: Counter[str] = Counter()  # by address
         self._sources: dict[UUID, _Connection] = {}  # also those that are being admitted
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen. OSError if that cannot be."""
+    async def start(self, host: str, port: int, *, shared: bool = False) -> None:
+        """Listen; `shared` with others on this machine that share it too. OSError if that cannot be."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), host, port)
+        self._server = await loop.create_server(lambda: _Connection(self), host, port, reuse_port=shared or None)
         self._port = self._server.sockets[0].getsockname()[1]
         self._sweep = self._tasks.start(self._watch(), "rtmp deadlines")
 

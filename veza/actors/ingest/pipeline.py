@@ -121,6 +121,11 @@ class Pipeline:
         self._source = Source(self, on_ended)
         return self._source
 
+    @property
+    def fed(self) -> bool:
+        """Whether it has a source."""
+        return self._source is not None
+
     def report(self) -> Report:
         """How well the encoder sends."""
         now = self._clock()

@@ -57,6 +57,16 @@ class GatewayState(ActorState, frozen=True, kw_only=True):
     waiting: int = 0
 
 
+class IngestState(ActorState, frozen=True, kw_only=True):
+    """`connections` are those to RTMP_PORT, `sources` those of them that publish; `streams` are those whose files it
+    keeps.
+    """
+
+    connections: int = 0
+    sources: int = 0
+    streams: int = 0
+
+
 class LimiterState(ActorState, frozen=True, kw_only=True):
     """`windows` are those of addresses and users that it knows of."""
 
@@ -80,6 +90,7 @@ class ClusterState(msgspec.Struct, frozen=True):
     shards: list[ShardState]
     stream_shards: list[StreamShardState]
     gateways: list[GatewayState]
+    ingests: list[IngestState]
     limiters: list[LimiterState]
     runners: list[ActorState]
     processors: list[ProcessorState]

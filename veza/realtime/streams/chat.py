@@ -8,17 +8,18 @@ from uuid import UUID
 
 import msgspec
 
-from veza.errors import InvalidArgument, MessageNotFound, PermissionDenied, RateLimited, UserBlocked
+from veza.errors import Banned, InvalidArgument, MessageNotFound, Muted, PermissionDenied, RateLimited, UserBlocked
 from veza.realtime.events import Person
 from veza.realtime.known import Known, Stored
 from veza.realtime.protocol import clean_client_msg_id, clean_content
-from veza.realtime.sanctions import LASTING, LONGEST_S, Sanctioned, Sanctions
+from veza.realtime.sanctions import LASTING, LONGEST_S, Sanctioned, Sanctions, until_text
 
 # Whoever comes is shown so many.
 RECENT = 50
 SLOWEST_S = 3600
 # So many people at most are remembered for slow mode; the oldest of more may speak sooner than they should.
 SPEAKERS = 100_000
+_SILENCED = (("ban", Banned, "You are banned from this stream"), ("mute", Muted, "You are muted in this stream"))
 
 
 class StreamMessage(msgspec.Struct, frozen=True):
@@ -103,8 +104,10 @@ class Chat:
         """Raises Banned, Muted, UserBlocked."""
         if user_id == self._owner_id:
             return
-        self.sanctions.require_admission(user_id, now)
-        self.sanctions.require_voice(user_id, now)
+        for action, error, sentence in _SILENCED:
+            holds, until = self.sanctions.in_force(user_id, action, now)
+            if holds:
+                raise error(f"{sentence}{until_text(until)}.")
         if user_id in blocked:
             raise UserBlocked()
 

@@ -226,6 +226,8 @@ class StreamCore(Owned):
                 round_.lose(stream)
         if stream.life.interrupted_at is not None:
             round_.expire(stream, self.grace_s)
+        if stream.gateways:
+            round_.readmit(stream)
         if now - stream.flushed_at > FLUSH_S and stream.figures() != stream.flushed:
             round_.batch.figures[stream.id] = stream.figures()
 

@@ -93,10 +93,13 @@ class StreamRound:
     def _viewers(self, gateway: str, stream: LiveStream, command: s.ViewerCommand) -> None:
         match command:
             case s.FollowStream():
-                stream.gateways.add(gateway)
                 self._open.pop(stream.id, None)
                 stream.audience.report(gateway, command.people, (), command.anonymous, whole=True)
-                self.batch.tell(gateway, self.core.partition(stream.id), self._followed(stream, command))
+                followed = self._followed(stream, command)
+                if not stream.gateways:
+                    stream.told_banned = followed.state.banned
+                stream.gateways.add(gateway)
+                self.batch.tell(gateway, self.core.partition(stream.id), followed)
             case s.UnfollowStream():
                 stream.gateways.discard(gateway)
                 self._open.pop(stream.id, None)
@@ -195,7 +198,14 @@ class StreamRound:
 
     def _changed(self, stream: LiveStream, *frames: bytes) -> None:
         self._open.pop(stream.id, None)
-        self.tell_all(stream, s.StreamChanged(stream.id, stream.state(self.wall), list(frames)))
+        state = stream.state(self.wall)
+        stream.told_banned = state.banned
+        self.tell_all(stream, s.StreamChanged(stream.id, state, list(frames)))
+
+    def readmit(self, stream: LiveStream) -> None:
+        """Let those watch again whose ban has ended."""
+        if stream.told_banned and stream.chat.sanctions.banned(self.wall) != stream.told_banned:
+            self._changed(stream)
 
     # -- life ------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class LiveStream:
         self.audience = Audience(shown.peak_viewers, told_at=now)
         self.applause = Applause(shown.reaction_count)
         self.gateways: set[str] = set()
+        self.told_banned: list[UUID] = []  # who is banned, as the gateways know it
         self.stored = snapshot.head
         self.used_at = self.loaded_at = now
         self.flushed: Figures | None = None  # as they were last stored

@@ -120,6 +120,10 @@ def items(batch: StreamBatch, gateway: str) -> list[c.Wire]:
     return [line.item for line in batch.script.get(gateway, ())]
 
 
+def changes(batch: StreamBatch) -> list[s.StreamChanged]:
+    return [item for item in items(batch, GATEWAY) if isinstance(item, s.StreamChanged)]
+
+
 def frames(told: list[c.Wire]) -> list[Any]:
     """The JSON of all frames, whatever they came in."""
     found: list[bytes] = []
@@ -338,6 +342,24 @@ def test_moderators_are_the_owners_to_appoint_and_moderate() -> None:
     assert not world.follow().recent
     gone = s.RemoveStreamMessage(world.ref(), STREAM, BOB, new_id())
     assert refused(world.run(GATEWAY, gone)) == "MessageNotFound"
+
+
+def test_gateways_hear_of_a_ban_that_has_ended_by_itself() -> None:
+    world = World()
+    world.follow()
+    world.run(GATEWAY, s.SanctionViewer(world.ref(), STREAM, new_id(), ADA, EVE, "ban", 60))
+    world.run(GATEWAY, s.SanctionViewer(world.ref(), STREAM, new_id(), ADA, BOB, "ban"))
+    assert not changes(world.tick())
+    world.now = 61.0
+    assert not changes(world.tick(storing=False)), "what is in memory may not be stored"
+    [changed] = changes(world.tick())
+    assert changed.state is not None
+    assert (changed.state.banned, changed.frames) == ([BOB.id], [])
+    assert not changes(world.tick()), "once"
+    # Whoever follows first is told how it is.
+    world.run(GATEWAY, s.UnfollowStream(STREAM))
+    assert world.follow().state.banned == [BOB.id]
+    assert not changes(world.tick())
 
 
 def test_what_its_owner_changes_or_deletes_is_told() -> None:

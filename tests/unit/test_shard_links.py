@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from system.waiting import until, within
 
+from veza.actors import shard_links as module
 from veza.actors.channel import Channel, Endpoint, Inlet
 from veza.actors.refs import ActorUnreachable
+from veza.actors.shard_links import MISSED_BEATS, ShardLinks
 from veza.actors.tasks import TaskSet
-from veza.http import links as module
-from veza.http.links import MISSED_BEATS, ShardLinks
 from veza.realtime import commands as c
 from veza.realtime.events import Person
 from veza.realtime.partition import PARTITIONS

@@ -1,4 +1,4 @@
-"""A gateway's links to the shards: one outbox each, and answers matched to who waits for them."""
+"""Links to the shards of one kind: one outbox each, and answers matched to who waits for them."""
 
 import asyncio
 import logging
