@@ -29,6 +29,7 @@ FOR_ALL = {
     "GET /marketplace/products/{product_id}/reviews",
 }
 # A name or a number of a fixed list, not somebody's id.
+RECORDING = "/api/v1/live/streams/{stream_id}/recording"
 NO_IDS = {"action", "name"}
 # Bodies for the calls that want one; all others send the document's example.
 BODIES: dict[str, Any] = {
@@ -205,8 +206,10 @@ async def test_the_ids_are_good_for_who_owns_them(system: Running, people: Peopl
         person = admin if "/admin/" in operation.path else seller
         answer = await attempt(person, operation, estate)
         # There are pictures only of what an encoder has sent.
-        assert answer.status_code != 404 or "playback" in operation.segments, f"{operation.key}: {answer.text}"
-        if operation.method == "GET" and "playback" not in operation.segments:
+        if "playback" in operation.segments or operation.path.startswith(RECORDING):
+            continue
+        assert answer.status_code != 404, f"{operation.key}: {answer.text}"
+        if operation.method == "GET":
             assert answer.status_code == 200, f"{operation.key}: {answer.text}"
 
 

@@ -71,6 +71,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Where a node keeps the files of live streams."""
         return self.data_dir / "live"
 
+    @property
+    def recordings_dir(self) -> Path:
+        """Where a node keeps what is recorded until the object store has it. Of the same disk as `live_dir`."""
+        return self.data_dir / "recordings"
+
     def origin(self, name: str) -> Origin:
         """Where the value of the field `name` came from."""
         return self.origins.get(name, "default")

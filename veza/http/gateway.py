@@ -43,6 +43,7 @@ from veza.http.api import (
     sellers,
     sessions,
     stream_moderation,
+    stream_recordings,
     streams,
     system,
     transfers,
@@ -102,6 +103,7 @@ RESOURCES = [
         webhooks,
         streams,
         stream_moderation,
+        stream_recordings,
         live_hls,
         reports,
         announcements,
@@ -228,6 +230,7 @@ class Gateway:
         self._tasks.start(hub.links.sweep_forever(), "unanswered commands")
         self._tasks.start(streams.work_forever(), "deliveries of streams")
         self._tasks.start(streams.links.sweep_forever(), "unanswered commands to streams")
+        self._tasks.start(streams.fanout.run_forever(), "fan-out of streams")
         self._tasks.start(streams.report_forever(), "viewers")
         self._tasks.start(sockets.sweep_forever(), "sockets")
         self._tasks.start(sockets.limits.sweep_forever(), "message allowances")

@@ -8,6 +8,7 @@ from veza.config import Settings
 from veza.errors import Unavailable
 from veza.http.audit_trail import AuditTrail
 from veza.http.health import Health
+from veza.http.replays import Replays
 from veza.http.switches import Switches
 from veza.http.uploads import Uploads
 from veza.storage.passwords import Passwords
@@ -43,6 +44,7 @@ class Services:
     limits: "RateLimits | None" = None
     payments: "Payments | None" = None
     playbacks: "Playbacks | None" = None
+    replays: Replays = field(default_factory=Replays)
     work: TaskSet = field(default_factory=lambda: TaskSet("requests"))
     health: Health = field(default_factory=Health)
     trail: AuditTrail = field(default_factory=AuditTrail)

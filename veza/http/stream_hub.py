@@ -1,7 +1,6 @@
 """The streams that sockets of this gateway watch: their shards know gateways, this knows sockets."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -10,6 +9,7 @@ from veza.actors.mailbox import Mailbox
 from veza.actors.shard_links import ShardLinks
 from veza.actors.tasks import TaskSet
 from veza.errors import InvalidArgument, StreamNotFound, VezaError
+from veza.http.stream_fanout import Kind, StreamFanout
 from veza.http.websocket import WebSocket
 from veza.realtime import commands as c
 from veza.realtime import protocol
@@ -20,8 +20,6 @@ from veza.realtime.streams.watching import Watched
 INBOX_BATCHES = 8
 # Who came and left, and reactions, are told together this often.
 REPORT_S = 0.25
-# Fan-out gives the loop a turn after so many sockets.
-SLICE_SOCKETS = 256
 
 Done = Callable[[bytes | VezaError], None]
 
@@ -34,7 +32,7 @@ class StreamHub:
         self.streams: dict[UUID, Watched[WebSocket]] = {}
         self._inbox: Mailbox[bytes] = Mailbox(INBOX_BATCHES)
         self._dirty: set[UUID] = set()  # of which something is to be reported
-        self._skipped: Counter[tuple[WebSocket, UUID]] = Counter()  # messages that a socket that lags did not get
+        self.fanout = StreamFanout()
 
     # -- sockets ---------------------------------------------------------------------------------------------
 
@@ -52,6 +50,7 @@ class StreamHub:
                 if error is not None:
                     raise error
                 answer = entry.admit(socket, user_id)
+                self.fanout.joined(entry, socket)
             except VezaError as refusal:
                 done(refusal)
             else:
@@ -68,7 +67,7 @@ class StreamHub:
         entry = self.streams.get(stream_id)
         if entry is not None:
             entry.sockets.pop(socket, None)
-            self._skipped.pop((socket, stream_id), None)
+            self.fanout.left(socket, stream_id)
             self._dirty.add(stream_id)
 
     def react(self, socket: WebSocket, stream_id: UUID, emoji: str) -> None:
@@ -108,11 +107,10 @@ class StreamHub:
 
     def _followed(self, entry: Watched[WebSocket], answer: s.StreamFollowed) -> None:
         frames, skipped = entry.followed(answer)
-        for socket in list(entry.sockets):
-            if skipped:
-                self._skipped[socket, entry.id] += skipped
-            for frame in frames:
-                socket.send(frame)
+        if skipped:
+            self.fanout.skipped.update(dict.fromkeys(((socket, entry.id) for socket in entry.sockets), skipped))
+        if frames:
+            self.fanout.put(entry, frames, Kind.NEWS)
         waiting, entry.waiting = entry.waiting, []
         for admit in waiting:
             admit(None)
@@ -147,9 +145,9 @@ class StreamHub:
                 self.links.send(command, entry.id)
 
     def _tell_skipped(self) -> None:
-        for (socket, stream_id), count in list(self._skipped.items()):
+        for (socket, stream_id), count in list(self.fanout.skipped.items()):
             if socket.lagging_since is None:
-                del self._skipped[socket, stream_id]
+                del self.fanout.skipped[socket, stream_id]
                 if not socket.closing:
                     told = {"type": "stream_messages_skipped", "stream_id": stream_id, "count": count}
                     socket.send(protocol.frame(told))
@@ -165,9 +163,10 @@ class StreamHub:
             for data in await self._inbox.take(INBOX_BATCHES):
                 batch = s.decode_deliveries(data)
                 for item in batch.items:
-                    await self._handle(batch.shard, item)
+                    self._handle(batch.shard, item)
+                await asyncio.sleep(0)
 
-    async def _handle(self, shard: str, item: s.StreamDelivery) -> None:
+    def _handle(self, shard: str, item: s.StreamDelivery) -> None:
         match item:
             case c.Answer() | c.Refusal() | s.StreamFollowed():
                 self.links.answered(item)
@@ -180,29 +179,25 @@ class StreamHub:
             case c.Events() | c.Transient():
                 entry = self.streams.get(item.room_id)
                 if entry is not None and entry.state is not None:
-                    await self._pass_on(entry, item)
+                    self._pass_on(entry, item)
             case s.StreamChanged():
-                await self._changed(item)
+                self._changed(item)
 
-    async def _pass_on(self, entry: Watched[WebSocket], item: c.Events | c.Transient) -> None:
+    def _pass_on(self, entry: Watched[WebSocket], item: c.Events | c.Transient) -> None:
         if isinstance(item, c.Transient):
             entry.transient(item.frame)
-            await self._write(entry, item.frame, 0)
-            return
-        frames = entry.said(item)
-        if frames:
-            await self._write(entry, b"".join(frames), len(frames))
+            self.fanout.put(entry, [item.frame], Kind.MOMENT)
+        elif frames := entry.said(item):
+            self.fanout.put(entry, frames, Kind.MESSAGE)
 
-    async def _changed(self, item: s.StreamChanged) -> None:
+    def _changed(self, item: s.StreamChanged) -> None:
         entry = self.streams.get(item.stream_id)
         if entry is None or entry.state is None:
             return
         if item.state is not None:
             entry.changed(item)
             self._part(entry)
-        for socket in list(entry.sockets):
-            for frame in item.frames:
-                socket.send(frame)
+        self.fanout.put(entry, item.frames, Kind.NEWS)
         if item.state is None:
             del self.streams[entry.id]
 
@@ -210,15 +205,3 @@ class StreamHub:
         """From those who may not watch any more."""
         for socket in entry.unwelcome():
             self.leave(socket, entry.id)
-
-    async def _write(self, entry: Watched[WebSocket], data: bytes, messages: int) -> None:
-        """To every viewer; who lags is spared, unless it is one who must see all."""
-        for index, (socket, user_id) in enumerate(list(entry.sockets.items()), 1):
-            if socket.lagging_since is None and not socket.closing:
-                socket.write(data)
-            elif messages and entry.sees_all(user_id):
-                socket.send(data)
-            elif messages:
-                self._skipped[socket, entry.id] += messages
-            if not index % SLICE_SOCKETS:
-                await asyncio.sleep(0)

@@ -10,8 +10,8 @@ import msgspec
 from veza.realtime.streams.life import StreamStatus
 from veza.storage.database import Connection
 
-# Players read the rest of an ended stream for a minute; an Ingest is not asked for it much longer.
-_PLAYED = "(status IN ('live', 'interrupted') OR ended_at > now() - interval '90 seconds')"
+# Players read the rest of an ended stream for a minute; an Ingest keeps it for a little longer.
+_PLAYED = "(status IN ('live', 'interrupted') OR ended_at > now() - interval '60 seconds')"
 _COLUMNS = f"""
     playback_id, id, user_id, is_private, status, is_recorded, ended_at, source_id IS NOT NULL AS is_fed,
     CASE WHEN {_PLAYED} THEN ingest END AS ingest
@@ -31,6 +31,11 @@ class Playback(msgspec.Struct, frozen=True):
     is_fed: bool
     is_recorded: bool
     ended_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is off the air for longer than players read the rest of it."""
+        return self.status is StreamStatus.ENDED and self.ingest is None
 
 
 async def find(connection: Connection, playback_id: str) -> Playback | None:
@@ -60,26 +65,30 @@ def _playback(row: Any) -> Playback:
     )
 
 
-async def adopt(connection: Connection, playback_ids: Collection[str], ingest: str, node: str) -> list[str]:
-    """Take over those of a node's streams on the air that another Ingest of it had."""
+async def adopt(connection: Connection, playback_ids: Collection[str], ingest: str, node: str) -> dict[str, bool]:
+    """Take over those of a node's streams on the air that another Ingest of it had; says of each if it is recorded."""
     rows = await connection.fetch(
         """
         UPDATE streams SET ingest = $2
         WHERE playback_id = ANY ($1::text[]) AND status IN ('live', 'interrupted') AND ingest <> $2
           AND starts_with(ingest, $3)
-        RETURNING playback_id
+        RETURNING playback_id, is_recorded
         """,
         list(playback_ids),
         ingest,
         f"Ingest-{node}-",
     )
-    return [row["playback_id"] for row in rows]
+    return {row["playback_id"]: row["is_recorded"] for row in rows}
 
 
 async def still_played(connection: Connection, playback_ids: Collection[str]) -> set[str]:
     """Those of them that players may still ask for."""
     rows = await connection.fetch(
-        f"SELECT playback_id FROM streams WHERE playback_id = ANY ($1::text[]) AND {_PLAYED}",  # noqa: S608 - constants
+        """
+        SELECT playback_id FROM streams
+        WHERE playback_id = ANY ($1::text[])
+          AND (status IN ('live', 'interrupted') OR ended_at > now() - interval '2 minutes')
+        """,
         list(playback_ids),
     )
     return {row["playback_id"] for row in rows}

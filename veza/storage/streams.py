@@ -223,6 +223,11 @@ async def delete(pool: Any, stream_id: UUID, user_id: UUID) -> None:
         await connection.execute("DELETE FROM streams WHERE id = $1", stream_id)
 
 
+async def require_own(connection: Connection, stream_id: UUID, user_id: UUID) -> None:
+    """Raises StreamNotFound for who cannot see it, PermissionDenied for who does not own it."""
+    await _own(connection, stream_id, user_id)
+
+
 async def on_air_of(connection: Connection, user_id: UUID) -> list[UUID]:
     """The streams of a user that are on the air."""
     rows = await connection.fetch(

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +53,7 @@ class ShardDesk:
         self._pipelines = pipelines
         self._cut = cut
         self._sources: dict[UUID, _Source] = {}
+        self._admitting: dict[UUID, asyncio.Event] = {}  # by source; set when it is known whether it may
         self._unclaimed: set[UUID] = set()  # sources whose shard may not know them
         self._gone: dict[UUID, tuple[UUID, bool]] = {}  # sources that a shard has to hear of: stream, clean
         self._claiming: set[UUID] = set()  # sources whose shard is being asked
@@ -67,9 +69,29 @@ class ShardDesk:
             user_id = await stream_keys.user_of_key(self._pool, self._secrets, key)
             if user_id is None:
                 raise Unauthenticated("This stream key is not valid.")
-            return await self._publish(user_id, source_id, self._secrets.hash(key))
+            with self._admission(source_id):
+                return await self._publish(user_id, source_id, self._secrets.hash(key))
         except FAILURES as error:
             raise Unavailable("Streams cannot be taken right now; try again shortly.") from error
+
+    @contextmanager
+    def _admission(self, source_id: UUID) -> Iterator[None]:
+        known = self._admitting[source_id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._admitting[source_id]
+            known.set()
+
+    @property
+    def admitting(self) -> bool:
+        """Whether somebody who has a key is being let in."""
+        return bool(self._admitting)
+
+    async def admitted(self) -> None:
+        """Wait until all who are being let in now are in, or are not."""
+        for known in list(self._admitting.values()):
+            await known.wait()
 
     async def _publish(self, user_id: UUID, source_id: UUID, key_hash: bytes) -> Feed:
         stream_id = await streams.newest_open_or_create(self._pool, user_id)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from veza.actors.ingest.followers import Followers
 from veza.actors.ingest.listener import Listener
 from veza.actors.ingest.mirroring import send_files
 from veza.actors.ingest.pipelines import Pipelines
+from veza.actors.ingest.recordings import Recordings
 from veza.actors.pulse import Pulse
 from veza.actors.refs import PlaybackGatewayRef, inlet_host
 from veza.actors.shard_links import ShardLinks
@@ -31,6 +33,7 @@ from veza.realtime.partition import STREAMS
 from veza.realtime.routing import PartitionMap
 from veza.storage.control_log import ControlEvent, ControlKind, ControlReader
 from veza.storage.database import FAILURES, open_pool
+from veza.storage.objects import open_objects
 from veza.storage.stream_keys import StreamSecrets
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ class Ingest:
         self._sources = metrics.INGEST_SOURCES.labels(name)
         self._connections = metrics.INGEST_CONNECTIONS.labels(name)
         self._pool: Any = None
+        self._resources = AsyncExitStack()
         self._desk: ShardDesk | None = None
         self._listener: Listener | None = None
         self._pipelines: Pipelines | None = None
@@ -80,7 +84,10 @@ class Ingest:
             on_file=self._written,
             on_gone=self._removed,
             tells_files=bool(settings.ray_address),
+            recordings=settings.recordings_dir,
         )
+        objects = await self._resources.enter_async_context(open_objects(settings))
+        recordings = Recordings(settings.recordings_dir, self._pool, objects, pipelines.more_comes)
         secrets = StreamSecrets(settings.jwt_secret)
         desk = ShardDesk(self.name, self._pool, self._links, secrets=secrets, pipelines=pipelines, cut=self._cut)
         listener = Listener(desk, self._work)
@@ -98,6 +105,7 @@ class Ingest:
         control = ControlReader(settings.database_url, self._on_control, self._check_keys)
         self._tasks.start(control.run(), "control log")
         self._tasks.start(pipelines.watch_forever(), "streams")
+        self._tasks.start(recordings.run_forever(), "recordings")
         self._tasks.start(self._links.sweep_forever(), "unanswered commands")
         self._tasks.start(self._tick_forever(), "tick")
         self._tasks.start(self._pulse.run(), "pulse")
@@ -130,6 +138,7 @@ class Ingest:
         await self._stream_inlet.close()
         await self._work.close()
         await self._tasks.close()
+        await self._resources.aclose()
         if self._pool is not None:
             self._pool.terminate()
         self._life.end()
@@ -160,6 +169,18 @@ class Ingest:
             self._follow(batch.gateway, command)
 
     def _follow(self, gateway: str, command: s.FollowPlayback) -> None:
+        desk, pipelines = self._desk, self._pipelines
+        if desk is not None and desk.admitting and pipelines is not None and not pipelines.has(command.playback_id):
+            # Viewers hear from its shard that a stream has begun as soon as we do.
+            self._work.start(self._follow_admitted(desk, gateway, command), f"wait of {gateway}")
+        else:
+            self._followed(gateway, command)
+
+    async def _follow_admitted(self, desk: ShardDesk, gateway: str, command: s.FollowPlayback) -> None:
+        await desk.admitted()
+        self._followed(gateway, command)
+
+    def _followed(self, gateway: str, command: s.FollowPlayback) -> None:
         playback_id, pipelines = command.playback_id, self._pipelines
         if pipelines is None or not pipelines.has(playback_id):
             self._tell([gateway], s.PlaybackGone(playback_id))

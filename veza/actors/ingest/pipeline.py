@@ -121,6 +121,10 @@ class Pipeline:
         self._source = Source(self, on_ended)
         return self._source
 
+    def keep(self, directory: Path | None) -> None:
+        """Put the segments to come aside there, to be recorded; None: not any more."""
+        self._recorder.kept = directory
+
     @property
     def fed(self) -> bool:
         """Whether it has a source."""

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 # Of one that has no source: whether it has ended. Sooner when there is a reason to look.
 LOOK_S = 1.0
-# Players read the rest of an ended stream so long.
-LINGER_S = 60.0
+# Longer than players read the rest of an ended stream.
+LINGER_S = 90.0
 # Directories that nobody has: of an Ingest that is gone.
 SWEEP_S = 30.0
 
@@ -33,7 +33,8 @@ class _Entry:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.view: PlaylistView | None = None
-        self.remove_at: float | None = None  # set when it has ended
+        self.remove_at: float | None = None  # set when it is to end
+        self.ended = False
 
 
 class Pipelines:
@@ -52,7 +53,9 @@ class Pipelines:
         on_file: Callable[[str, str, bytes], None],
         on_gone: Callable[[str], None],
         tells_files: bool = False,
+        recordings: Path | None = None,
     ) -> None:
+        """`recordings` is where what is to be recorded is put aside."""
         self._name = name
         self.directory = directory
         self._pool = pool
@@ -60,6 +63,7 @@ class Pipelines:
         self._on_view = on_view
         self._on_file = on_file if tells_files else None
         self._on_gone = on_gone
+        self._recordings = recordings
         self._entries: dict[str, _Entry] = {}
         self._doubtful = asyncio.Event()
         self._swept_at = 0.0
@@ -77,7 +81,17 @@ class Pipelines:
         if entry is None or entry.pipeline.stopped:
             entry = self._entries[playback_id] = _Entry(self._begin(playback_id))
         entry.remove_at = None
+        self._keep(playback_id, entry, is_recorded=published.is_recorded)
         return entry.pipeline
+
+    def _keep(self, playback_id: str, entry: _Entry, *, is_recorded: bool) -> None:
+        place = self._recordings / playback_id if is_recorded and self._recordings is not None else None
+        entry.pipeline.keep(place)
+
+    def more_comes(self, playback_id: str) -> bool:
+        """Whether something of this stream may still be put aside."""
+        entry = self._entries.get(playback_id)
+        return entry is not None and not entry.ended
 
     def _begin(self, playback_id: str) -> Pipeline:
         return Pipeline(self.directory, playback_id, on_view=self._viewed, on_file=self._on_file, tasks=self._tasks)
@@ -107,8 +121,9 @@ class Pipelines:
         """Go on with what an Ingest of this node left behind, for its encoders may return. Raises FAILURES."""
         there = await asyncio.to_thread(self._directories)
         found = await playbacks.adopt(self._pool, there, self._name, node_key(self._name))
-        for playback_id in found:
-            self._entries[playback_id] = _Entry(self._begin(playback_id))
+        for playback_id, is_recorded in found.items():
+            entry = self._entries[playback_id] = _Entry(self._begin(playback_id))
+            self._keep(playback_id, entry, is_recorded=is_recorded)
 
     def _directories(self) -> list[str]:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -156,6 +171,7 @@ class Pipelines:
         elif row.status not in ON_AIR:
             entry.remove_at = asyncio.get_running_loop().time() + LINGER_S
             await entry.pipeline.end()
+            entry.ended = True
         elif row.ingest != self._name and row.is_fed:
             # Its encoder came back to another Ingest, which tells players from now on.
             await self._remove(playback_id)

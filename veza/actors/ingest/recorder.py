@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from veza.actors.ingest.keeping import keep
 from veza.realtime.hls.fragments import Cuts, Init, Output, Part, SegmentDone
 from veza.realtime.hls.playlist import Playlist, init_name, part_name, segment_name
 from veza.realtime.hls.snapshot import Segment, Snapshot
@@ -54,6 +55,7 @@ class Recorder:
         self._playlist = Playlist(cuts)
         self._begun = False  # there is something to show
         self._unjoined: Segment | None = None  # a whole one, whose file is still to be made
+        self.kept: Path | None = None  # where what is to be recorded is put aside
         snapshot = self._load()
         if snapshot is not None:
             self.resumed = self._begun = bool(snapshot.window or snapshot.open)
@@ -66,6 +68,8 @@ class Recorder:
             for output in batch.outputs:
                 self._put(output)
                 self._playlist.take((output,), batch.wall)
+                if isinstance(output, SegmentDone):
+                    self._keep()
         if self._begun:
             self._write(STATE, msgspec.msgpack.encode(self._playlist.snapshot()))
         # Only now, so that after a crash a file that was to go is still known.
@@ -122,6 +126,17 @@ class Recorder:
         names = [part_name(segment.sequence, number) for number in range(len(segment.parts))]
         self._file(segment_name(segment.sequence), b"".join(self._path(name).read_bytes() for name in names))
         self._unjoined = None
+        self._keep()
+
+    def _keep(self) -> None:
+        """Put the last segment aside. A recording that fails is no reason to end the stream."""
+        segment = self._playlist.last
+        if self.kept is None or segment is None:
+            return
+        try:
+            keep(self.kept, self._directory, segment, self._playlist.render_multivariant(self._uri))
+        except OSError as error:
+            log.warning("not recorded", extra={"directory": self._directory, "reason": str(error)})
 
     def _put(self, output: Output) -> None:
         match output:

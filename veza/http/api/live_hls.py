@@ -24,9 +24,9 @@ from veza.http.playback_files import is_name
 from veza.http.playback_tokens import VALID_SECONDS, join, split, tokens_of
 from veza.http.responses import error_response
 from veza.http.routing import Auth, Resource
-from veza.realtime.hls.view import LOW_LATENCY, MULTIVARIANT, PLAIN, PlaylistView
+from veza.realtime.hls.view import LOW_LATENCY, MULTIVARIANT, PLAIN, RECORDING, PlaylistView
 from veza.realtime.rate_window import Policy
-from veza.storage import streams
+from veza.storage import recordings, streams
 from veza.storage.playbacks import Playback
 from veza.storage.streams import PLAYBACK_URL
 
@@ -46,6 +46,8 @@ SEGMENT_TYPE = "video/iso.segment"
 # more. One that names nothing is to be asked for again at once.
 _BLOCKING_TARGETS = 6
 _NEWEST = "max-age=1"
+# A recording may be deleted.
+_RECORDED = "max-age=60"
 # A name is given once, and what has it never changes.
 _FOR_EVER = "max-age=31536000, immutable"
 
@@ -149,6 +151,8 @@ async def get_multivariant(ctx: Context, playback: str) -> HTTPResponse:
     """
     try:
         playback_id, row = await _require(ctx, playback)
+        if row.is_over and (replay := await ctx.services.replays.find(ctx.services.pool, row.stream_id)):
+            return _playlist(replay.recording.multivariant.encode(), row, _RECORDED)
         view = await ctx.services.playing.view(playback_id, row.ingest)
         return _playlist(view.multivariant or view.low_latency, row, _NEWEST)
     except VezaError as error:
@@ -167,12 +171,17 @@ async def get_multivariant(ctx: Context, playback: str) -> HTTPResponse:
 async def get_file(ctx: Context, playback: str, name: str, query: Delivery) -> HTTPResponse:
     """Get what a playlist names.
 
-    `live.m3u8` has parts and knows Delivery Directives; `plain.m3u8` has whole segments only. A part that a playlist
-    hints at is answered when it is there.
+    `live.m3u8` has parts and knows Delivery Directives; `plain.m3u8` has whole segments only; `recording.m3u8` has all
+    that was kept. A part that a playlist hints at is answered when it is there.
     """
     try:
         playback_id, row = await _require(ctx, playback)
         playbacks = ctx.services.playing
+        if name == RECORDING or (name in (LOW_LATENCY, PLAIN) and row.is_over):
+            replay = await ctx.services.replays.find(ctx.services.pool, row.stream_id)
+            if replay is None:
+                raise NotFound(recordings.NONE)
+            return _playlist(replay.playlist, row, _RECORDED)
         if name == LOW_LATENCY:
             view = await playbacks.view(playback_id, row.ingest, query.msn, query.part)
             return _low_latency(view, row, query)
@@ -223,9 +232,9 @@ def _playlist(body: bytes, row: Playback, caching: str) -> HTTPResponse:
 
 
 async def _file(ctx: Context, playback_id: str, row: Playback, name: str) -> HTTPResponse:
-    file = await ctx.services.playing.file(playback_id, row.ingest, name)
+    file = None if row.is_over else await ctx.services.playing.file(playback_id, row.ingest, name)
     if file is None:
-        raise NotFound("A stream has no such file.")
+        return await _recorded(ctx, row, name)
     with file:
         size = file.seek(0, 2)
         request = ctx.request
@@ -239,11 +248,31 @@ async def _file(ctx: Context, playback_id: str, row: Playback, name: str) -> HTT
         }
         if found:
             headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-        kind = INIT_TYPE if name.endswith(".mp4") else SEGMENT_TYPE
-        response = OpenResponse(status=206 if found else 200, headers=headers, content_type=kind)
+        response = OpenResponse(status=206 if found else 200, headers=headers, content_type=_type_of(name))
         if request.method != "HEAD" and first <= last:
             await send_file(request, response, file, first, last - first + 1)
         return response
+
+
+async def _recorded(ctx: Context, row: Playback, name: str) -> HTTPResponse:
+    """A file of a recording. Raises NotFound."""
+    found = await recordings.file(ctx.services.pool, row.stream_id, name)
+    if found is None or ctx.services.objects is None:
+        raise NotFound("A stream has no such file.")
+    response = OpenResponse(
+        headers={"Cache-Control": _kept(row, _FOR_EVER), "Content-Length": str(found.size_bytes)},
+        content_type=_type_of(name),
+    )
+    if ctx.request.method != "HEAD":
+        async with ctx.services.objects.read(found.object_key, 0, found.size_bytes - 1) as pieces:
+            await ctx.request.respond(response)
+            async for piece in pieces:
+                await response.send(piece)
+    return response
+
+
+def _type_of(name: str) -> str:
+    return INIT_TYPE if name.endswith(".mp4") else SEGMENT_TYPE
 
 
 def _kept(row: Playback, caching: str) -> str:

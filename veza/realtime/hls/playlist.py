@@ -91,6 +91,11 @@ class Playlist:
         """Of the last whole segment; one before the first when there is none."""
         return self._next - 1
 
+    @property
+    def last(self) -> Segment | None:
+        """The last whole segment that is shown."""
+        return self._window[-1] if self._window else None
+
     # Another process goes on with it
 
     def snapshot(self) -> Snapshot:

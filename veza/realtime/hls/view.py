@@ -9,6 +9,8 @@ import msgspec
 MULTIVARIANT = "index.m3u8"
 LOW_LATENCY = "live.m3u8"
 PLAIN = "plain.m3u8"
+# That of all that was kept.
+RECORDING = "recording.m3u8"
 
 _TARGET = re.compile(rb"^#EXT-X-TARGETDURATION:(\d{1,4})", re.MULTILINE)
 

@@ -1,0 +1,127 @@
+"""What a gateway's viewers of a stream are sent: many frames in one write, the more of them the more viewers there are.
+
+A write costs a system call, and a viewer reads no faster than ten times a second. So what comes for a stream within a
+moment goes together; into a stream that few watch, or little is said in, it goes at once.
+"""
+
+import asyncio
+import enum
+from collections import Counter, deque
+from collections.abc import Iterable
+from uuid import UUID
+
+from veza.http import gateway_meter
+from veza.http.websocket import WebSocket
+from veza.realtime.streams.watching import Watched
+
+# A second viewer in the same gateway adds so much to the time for which frames are joined, up to a limit: the writes of
+# a full turn then take a tenth of the time between two.
+JOIN_EACH_S = 20e-6
+MOST_JOIN_S = 0.1
+# Fan-out gives the loop a turn after so many sockets.
+SLICE_SOCKETS = 256
+
+
+class Kind(enum.Enum):
+    """What becomes of a frame for a socket that lags."""
+
+    MESSAGE = "message"  # only who sees all gets it; others are told how many they missed
+    NEWS = "news"  # everybody gets it
+    MOMENT = "moment"  # it is dropped
+
+
+class _Pending:
+    """Frames for the viewers of a stream. `fresh` are those who came since, with how many frames they know already."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[Kind, bytes]] = []
+        self.fresh: dict[WebSocket, int] = {}
+
+
+class StreamFanout:
+    """`skipped` counts the messages that a socket which lags did not get, by socket and stream."""
+
+    def __init__(self) -> None:
+        self.skipped: Counter[tuple[WebSocket, UUID]] = Counter()
+        self._pending: dict[UUID, tuple[Watched[WebSocket], _Pending]] = {}
+        self._queue: deque[UUID] = deque()  # of `_pending`, in the order of their first frame
+        self._written_at: dict[UUID, float] = {}
+        self._wake = asyncio.Event()
+
+    def put(self, entry: Watched[WebSocket], frames: Iterable[bytes], kind: Kind) -> None:
+        found = self._pending.get(entry.id)
+        if found is None:
+            self._queue.append(entry.id)
+            self._wake.set()
+        if found is None or found[0] is not entry:
+            found = self._pending[entry.id] = entry, _Pending()
+        found[1].frames += [(kind, frame) for frame in frames]
+
+    def joined(self, entry: Watched[WebSocket], socket: WebSocket) -> None:
+        """A socket watches from now on, and knows what was put until now."""
+        found = self._pending.get(entry.id)
+        if found is not None and found[0] is entry:
+            found[1].fresh[socket] = len(found[1].frames)
+
+    def left(self, socket: WebSocket, stream_id: UUID) -> None:
+        self.skipped.pop((socket, stream_id), None)
+
+    async def run_forever(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for stream_id in list(self._queue):
+                self._queue.popleft()
+                found = self._pending.get(stream_id)
+                if found is None:
+                    continue
+                wait = self._written_at.get(stream_id, 0.0) + join_s(len(found[0].sockets)) - now()
+                if wait > 0:
+                    asyncio.get_running_loop().call_later(wait, self._due, stream_id)
+                else:
+                    self._written_at[stream_id] = now()
+                    await self._write(*self._pending.pop(stream_id))
+            if len(self._written_at) > 2 * len(self._pending) + 1000:
+                self._forget(now())
+
+    def _due(self, stream_id: UUID) -> None:
+        if stream_id in self._pending:
+            self._queue.append(stream_id)
+            self._wake.set()
+
+    def _forget(self, now: float) -> None:
+        self._written_at = {each: at for each, at in self._written_at.items() if now - at < MOST_JOIN_S}
+
+    async def _write(self, entry: Watched[WebSocket], pending: _Pending) -> None:
+        frames, fresh = pending.frames, pending.fresh
+        data = b"".join(frame for _, frame in frames)
+        written = 0
+        for index, (socket, user_id) in enumerate(list(entry.sockets.items()), 1):
+            known = fresh.get(socket, 0)
+            if socket.closing or known == len(frames):
+                continue
+            if socket.lagging_since is not None:
+                self._write_some(entry, socket, user_id, frames[known:])
+            else:
+                socket.write(b"".join(frame for _, frame in frames[known:]) if known else data)
+            written += len(frames) - known
+            if not index % SLICE_SOCKETS:
+                await asyncio.sleep(0)
+        gateway_meter.delivered.add(amount=written)
+
+    def _write_some(
+        self, entry: Watched[WebSocket], socket: WebSocket, user_id: UUID | None, frames: list[tuple[Kind, bytes]]
+    ) -> None:
+        """To a socket that lags."""
+        sees_all = entry.state is not None and entry.sees_all(user_id)
+        for kind, frame in frames:
+            if kind is Kind.NEWS or (kind is Kind.MESSAGE and sees_all):
+                socket.send(frame)
+            elif kind is Kind.MESSAGE:
+                self.skipped[socket, entry.id] += 1
+
+
+def join_s(viewers: int) -> float:
+    """For how long frames are joined after a write."""
+    return min(MOST_JOIN_S, viewers * JOIN_EACH_S)
