@@ -20,7 +20,8 @@ void reset(OnText *on_text) {
     counted.sent = 0;
     counted.expected = counted.deliveries = counted.replies = counted.refusals = counted.busy = 0;
     counted.recording = false;
-    counted.last_reader.count = counted.answers.count = 0;
+    counted.last_reader.count = counted.answers.count = counted.each.count = 0;
+    counted.one_in = counted.first = 0;
     sockets.on_text = on_text;
 }
 
@@ -36,6 +37,8 @@ static uint64_t hex(const uint8_t *digits, int count) {
 void count_deliveries(const Socket *socket, const uint8_t *payload, size_t length) {
     const uint8_t *end = payload + length, *found = payload;
     uint32_t all = (uint32_t)sockets.rooms[socket->room].count;
+    // The second of each so many: the first may be one of those that send.
+    bool timed = counted.one_in && counted.recording && (socket - sockets.all) % counted.one_in == 1;
     while ((found = memmem(found, (size_t)(end - found), "~T", 2)) && end - found >= MARK_BYTES) {
         uint64_t sent_at = hex(found + 2, 16);
         uint32_t number = (uint32_t)hex(found + 19, 8);
@@ -43,6 +46,7 @@ void count_deliveries(const Socket *socket, const uint8_t *payload, size_t lengt
         if (number < MESSAGES && ++readers[number] == all && counted.recording) {
             add_sample(&counted.last_reader, now_ns() - sent_at);
         }
+        if (timed && number >= counted.first) add_sample(&counted.each, now_ns() - sent_at);
         found += MARK_BYTES;
     }
 }
@@ -87,7 +91,8 @@ Mark mark(void) {
 
 Mark start_recording(void) {
     counted.recording = true;
-    counted.last_reader.count = counted.answers.count = 0;
+    counted.last_reader.count = counted.answers.count = counted.each.count = 0;
+    counted.first = counted.sent;
     return mark();
 }
 

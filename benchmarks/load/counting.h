@@ -22,6 +22,9 @@ typedef struct {
     bool recording;      // of the samples below
     Samples last_reader; // from the sending of a message until the last reader of its room has it
     Samples answers;     // from the moment a message was due until its reply
+    Samples each;        // from the sending of a message until a reader has it; of one socket in `one_in`
+    uint32_t one_in;     // 0: of none
+    uint32_t first;      // the number of the first message that was sent while recording
 } Counted;
 
 extern Counted counted;
@@ -60,3 +63,4 @@ void talk_in_rooms(double seconds);
 void pace_rooms(double per_second, double seconds, int rooms);
 void round_of_rooms(void);
 void storm(double per_second, double down_seconds, double patience_seconds);
+void watch_live(double messages, double reactions, double seconds, int talkers);

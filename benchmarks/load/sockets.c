@@ -59,8 +59,8 @@ void read_plan(const char *path) {
         line[strcspn(line, "\n")] = 0;
         int tabs = 0;
         for (char *c = line; *c; c++) tabs += *c == '\t';
-        if (tabs != 5) {
-            fprintf(stderr, "%s: a line of the plan has six fields\n", path);
+        if (tabs != 6) {
+            fprintf(stderr, "%s: a line of the plan has seven fields\n", path);
             exit(2);
         }
         if (sockets.count == capacity) {
@@ -74,6 +74,7 @@ void read_plan(const char *path) {
         socket->opening = field(&rest);
         socket->prefix = field(&rest);
         socket->suffix = field(&rest);
+        socket->reaction = field(&rest);
         enter_room(socket->room);
     }
     free(line);

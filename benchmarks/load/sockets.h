@@ -21,6 +21,7 @@ typedef struct {
     char *path;    // of the upgrade request
     char *opening; // VEZA: the frame sent once upgraded
     char *prefix, *suffix; // around the content of a message
+    char *reaction;        // `live`: the frame of one
     int fd;
     State state;
     uint8_t *buffer; // bytes of a frame that has not come whole; NULL while there are none
@@ -53,7 +54,7 @@ typedef struct {
 
 extern Sockets sockets;
 
-// Read the plan: one socket a line, six fields between tabs. Exits when it is none.
+// Read the plan: one socket a line, seven fields between tabs. Exits when it is none.
 void read_plan(const char *path);
 
 // Open all sockets on 127.0.0.1, at most `at_once` in the middle of it, within `seconds`. Exits when it fails.

@@ -1,9 +1,9 @@
 // wsload PORT PLAN: one thread, thousands of WebSocket clients, any server.
 //
-// The plan has a line for each socket: DIALECT, ROOM, PATH, OPENING, PREFIX, SUFFIX, between tabs. DIALECT is how the
-// server speaks inside frames: plain, veza or socket.io (sockets.h). ROOM numbers the rooms from 0; the sockets of one
-// follow one another. PATH is asked for in the upgrade; OPENING is a frame to send once connected (veza); a message is
-// PREFIX, 200 bytes of content, SUFFIX.
+// The plan has a line for each socket: DIALECT, ROOM, PATH, OPENING, PREFIX, SUFFIX, REACTION, between tabs. DIALECT is
+// how the server speaks inside frames: plain, veza or socket.io (sockets.h). ROOM numbers the rooms from 0; the sockets
+// of one follow one another. PATH is asked for in the upgrade; OPENING is a frame to send once connected (veza); a
+// message is PREFIX, 200 bytes of content, SUFFIX; REACTION is a frame, for `live`.
 //
 // When all are open it prints a line of JSON, then takes commands from standard input, a line each, and answers
 // each with a line of JSON. Between commands the sockets stay open and answer pings. The end of the input ends it.
@@ -15,8 +15,9 @@
 //   round                     one message in each room; has everybody got it?
 //   storm R DOWN PATIENCE     R messages a second from the first socket of each room; the others are cut, stay away
 //                             for DOWN seconds and come back at once, each asking for what it missed
+//   live R S SECONDS TALKERS  one stream: R messages a second from so many of its sockets in turn, S reactions from all
 //
-// After `rooms` and `pace` a second line tells the totals. The first second of a measurement warms up and is not
+// After `rooms`, `pace` and `live` a second line tells the totals. The first second of a measurement warms up and is not
 // counted.
 #define _GNU_SOURCE
 #include <string.h>
@@ -69,7 +70,7 @@ static void rate(double per_second, double seconds) {
 static void command(const char *line) {
     unsigned width;
     int whole;
-    double per_second, seconds, patience;
+    double per_second, reactions, seconds, patience;
     if (sscanf(line, "window %u %d %lf", &width, &whole, &seconds) == 3 && whole > 0 && whole <= sockets.count) {
         window(width, whole, seconds);
     } else if (sscanf(line, "rate %lf %lf", &per_second, &seconds) == 2 && per_second > 0) {
@@ -83,6 +84,9 @@ static void command(const char *line) {
         round_of_rooms();
     } else if (sscanf(line, "storm %lf %lf %lf", &per_second, &seconds, &patience) == 3 && per_second > 0) {
         storm(per_second, seconds, patience);
+    } else if (sscanf(line, "live %lf %lf %lf %d", &per_second, &reactions, &seconds, &whole) == 4 && whole > 0 &&
+               whole <= sockets.count) {
+        watch_live(per_second, reactions, seconds, whole);
     } else {
         fprintf(stderr, "no such command: %s\n", line);
         exit(2);

@@ -4,7 +4,7 @@ import json
 import resource
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from benchmarks.support.processes import Talker, talking
 
 COMPILE = ("-O2", "-std=c17", "-Wall", "-Wextra", "-Wconversion")
 TOOLS = {
-    "wsload": ("wsload.c", "counting.c", "rooms.c", "storm.c", "sockets.c"),
+    "wsload": ("wsload.c", "counting.c", "rooms.c", "storm.c", "live.c", "sockets.c"),
     "httpload": ("httpload.c",),
     "flood": ("flood.c",),
 }
@@ -27,10 +27,15 @@ FLOOD_CONNECTIONS = 64
 FLOOD_S = 600.0
 # Beyond the time of the measurement itself.
 ANSWER_S = 90.0
+# For what is still on its way when a live stream's load ends: a server that cannot keep up may need several times as
+# long as the load lasted.
+BACKLOG_TIMES = 8
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How one socket is opened, the number of its room, and what is around the content of its messages."""
+    """How one socket is opened, the number of its room, what is around the content of its messages, and the frame of a
+    reaction.
+    """
 
     dialect: str
     room: int = 0
@@ -38,9 +43,11 @@ class Plan(msgspec.Struct, frozen=True):
     opening: str = ""
     prefix: str = ""
     suffix: str = ""
+    reaction: str = ""
 
     def line(self) -> str:
-        return "\t".join((self.dialect, str(self.room), self.path, self.opening, self.prefix, self.suffix)) + "\n"
+        fields = (self.dialect, str(self.room), self.path, self.opening, self.prefix, self.suffix, self.reaction)
+        return "\t".join(fields) + "\n"
 
 
 def member(path: str, room_id: str, room: int = 0) -> Plan:
@@ -52,6 +59,19 @@ def member(path: str, room_id: str, room: int = 0) -> Plan:
         json.dumps({"type": "join_room", "id": "join", "room_id": room_id}),
         f'{{"type":"send_message","id":"m","room_id":"{room_id}","content":"',
         '"}',
+    )
+
+
+def viewer(path: str, stream_id: str, emoji: str) -> Plan:
+    """A socket that watches a stream, writes to its chat, asking for the reply, and reacts without asking for one."""
+    return Plan(
+        "veza",
+        0,
+        path,
+        json.dumps({"type": "watch_stream", "id": "watch", "stream_id": stream_id}),
+        f'{{"type":"stream_message","id":"m","stream_id":"{stream_id}","content":"',
+        '"}',
+        f'{{"type":"stream_react","stream_id":"{stream_id}","emoji":"{emoji}"}}',
     )
 
 
@@ -119,6 +139,19 @@ class Load:
             raise RuntimeError(f"storm: sockets were refused or messages were not answered: {found}")
         return found
 
+    def live(
+        self, messages: float, reactions: float, seconds: float, talkers: int, ended: Callable[[], None]
+    ) -> dict[str, Any]:
+        """One stream: messages and reactions a second. `ended` is called when the time is over, before what is still
+        on its way has come; `lost` messages, of which nobody was told, are for the caller to judge.
+        """
+        found = self._talker.ask(f"live {messages} {reactions} {seconds} {talkers}", seconds + ANSWER_S)
+        ended()
+        found |= self._talker.read(seconds * BACKLOG_TIMES + ANSWER_S)
+        if found["refused"] or found["closed"]:
+            raise RuntimeError(f"live: sockets were refused or closed: {found}")
+        return found
+
     def _ask_with_totals(self, command: str, seconds: float) -> dict[str, Any]:
         found = self._ask(command, seconds)
         totals = self._talker.read(ANSWER_S)
@@ -136,7 +169,7 @@ class Load:
 @contextmanager
 def opened(port: int, plans: Iterable[Plan]) -> Iterator[Load]:
     """Open a socket for each plan; they close with the block."""
-    with tempfile.NamedTemporaryFile("w", suffix=".plan") as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".plan", encoding="utf-8") as file:
         lines = [plan.line() for plan in plans]
         raise_file_limit(len(lines))
         file.writelines(lines)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,8 @@ INSTALL_S = 300.0
 
 PLAIN = Plan(dialect="plain")
 SOCKET_IO = Plan(dialect="socket.io", path="/socket.io/?EIO=4&transport=websocket", prefix='42["m","', suffix='"]')
+# A message that asks for its acknowledgement, as ours asks for a reply.
+ASKING = SOCKET_IO.prefix.replace("42", "420")
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -35,6 +37,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 NODE_WS = Kind("node ws", "broadcast.js", PLAIN)
 SOCKET_IO_4 = Kind("Socket.IO 4", "socketio.js", SOCKET_IO)
+SOCKET_IO_LIVE = Kind(SOCKET_IO_4.name, "socketio_live.js", SOCKET_IO)
 FASTAPI = Kind("FastAPI", "fastapi_limited.py", PLAIN)
 PYTHON_SOCKETIO = Kind("python-socketio", "socketio_broadcast.py", SOCKET_IO)
 STARLETTE = Kind("Starlette", "starlette_broadcast.py", PLAIN)
@@ -57,12 +60,17 @@ class Peer:
 
     def rooms(self, count: int, members: int) -> list[Plan]:
         """So many rooms, each message acknowledged; only of Socket.IO 4, for the others know one room."""
-        plan, asking = self._plan, self._plan.prefix.replace("42", "420")
+        plan = self._plan
         return [
-            msgspec.structs.replace(plan, room=room, path=f"{plan.path}&room={room}", prefix=asking)
+            msgspec.structs.replace(plan, room=room, path=f"{plan.path}&room={room}", prefix=ASKING)
             for room in range(count)
             for _ in range(members)
         ]
+
+    def viewers(self, count: int, emoji: Sequence[str]) -> list[Plan]:
+        """Of one stream, each reacting with one of these; only of Socket.IO 4."""
+        plans = [msgspec.structs.replace(self._plan, prefix=ASKING, reaction=f'42["r","{each}"]') for each in emoji]
+        return [plans[number % len(plans)] for number in range(count)]
 
 
 @contextmanager

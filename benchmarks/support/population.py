@@ -29,6 +29,7 @@ class Resident(NamedTuple):
     id: UUID
     api_token: str
     chat_token: str
+    session_id: UUID
 
 
 async def populate(system: System, count: int) -> list[Resident]:
@@ -47,9 +48,21 @@ async def populate(system: System, count: int) -> list[Resident]:
             records=[(session, user, now + timedelta(days=1)) for user, session in pairs],
         )
     return [
-        Resident(user, tokens.issue(Audience.API, user, session, now), tokens.issue(Audience.CHAT, user, session, now))
+        Resident(
+            user,
+            tokens.issue(Audience.API, user, session, now),
+            tokens.issue(Audience.CHAT, user, session, now),
+            session,
+        )
         for user, session in pairs
     ]
+
+
+def socket_paths(system: System, crowd: Sequence[Resident]) -> list[str]:
+    """The path of each one's upgrade, with a token that is good for five minutes from now."""
+    tokens, now = Tokens(load_secrets(system.home / "data").jwt_secret), datetime.now(UTC)
+    issued = (tokens.issue(Audience.CHAT, person.id, person.session_id, now) for person in crowd)
+    return [f"/api/v1/ws?token={token}" for token in issued]
 
 
 async def plan_rooms(system: System, rooms: int, members: int) -> list[Plan]:

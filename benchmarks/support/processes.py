@@ -101,13 +101,19 @@ def resident_bytes(processes: Iterable[psutil.Process]) -> int:
 
 
 def proportional_bytes(processes: Iterable[psutil.Process]) -> int:
-    """The sum of PSS: memory shared by several is counted once."""
+    """The sum of PSS: memory shared by several is counted once. Of one that has ended it is nothing."""
     total = 0
     for process in processes:
-        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
+        with suppress(FileNotFoundError, ProcessLookupError):
+            total += _proportional_bytes(process.pid)
     return total
+
+
+def _proportional_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
