@@ -128,6 +128,7 @@ STRANGERS: dict[str, Case] = {
     "DELETE /live/streams/<stream_id>": Case(),
     "GET /live/streams/<stream_id>/messages": Case(),
     "POST /live/streams/<stream_id>/playback": Case(),
+    "GET /live/streams/<stream_id>/health": Case(),
     "GET /live/streams/<stream_id>/recording": Case(),
     "DELETE /live/streams/<stream_id>/recording": Case(),
     "GET /live/streams/<stream_id>/recording/messages": Case(),

@@ -1,10 +1,12 @@
 """A creator's encoder publishes, viewers play: from the push to the end, over broken cables and changed keys."""
 
 import asyncio
+from typing import Any
 
+import pytest
 from system.encoder import encoding, key_of, play, pull_the_cable, shown, stop
 from system.people import Person
-from system.running import Running
+from system.running import Running, refused
 from system.sockets import Frame, Socket
 from system.waiting import until, within
 
@@ -49,6 +51,37 @@ async def test_from_the_push_to_the_end(system: Running, ada: Person, bob: Perso
         await shown(system, stream, "#EXT-X-ENDLIST")
     found = await ada.call("GET", f"{LIVE}/{stream_id}")
     assert (found["status"], found["peak_viewers"]) == ("ended", 1)
+
+
+async def test_the_owner_sees_how_well_the_encoder_sends(system: Running, ada: Person, bob: Person) -> None:
+    stream = await ada.call("POST", LIVE, json={"title": "Slow to begin"})
+    place = f"{LIVE}/{stream['id']}/health"
+    assert (await ada.call("GET", place)) | {"warnings": []} == {
+        "status": "draft",
+        "is_publishing": False,
+        "video_bps": 0,
+        "audio_bps": 0,
+        "fps": 0.0,
+        "key_interval_s": None,
+        "dropped": 0,
+        "late": 0,
+        "silent_s": None,
+        "warnings": [],
+    }
+    async with encoding(system, await key_of(ada), key_interval=300) as encoder:
+
+        async def warned() -> dict[str, Any] | None:
+            found: dict[str, Any] = await ada.call("GET", place)
+            return found if any("Key frames" in text for text in found["warnings"]) else None
+
+        health = await until(warned, "the owner to be warned of rare key frames", 20)
+        assert health is not None
+        assert health["is_publishing"] is True
+        assert health["fps"] == pytest.approx(30, abs=5)
+        assert health["video_bps"] > 10_000 < health["audio_bps"]
+        assert health["silent_s"] < 2
+        refused(await bob.ask("GET", place), 403, "permission_denied")
+        await stop(encoder)
 
 
 async def test_keys_that_are_not_valid(system: Running, ada: Person) -> None:

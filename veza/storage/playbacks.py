@@ -52,6 +52,12 @@ async def find_all(connection: Connection, playback_ids: Collection[str]) -> dic
     return {row["playback_id"]: _playback(row) for row in rows}
 
 
+async def of_stream(connection: Connection, stream_id: UUID) -> tuple[str, Playback] | None:
+    """A stream's address, and what `find` says of it; None where there is no such stream."""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM streams WHERE id = $1", stream_id)  # noqa: S608 - constants
+    return None if row is None else (row["playback_id"], _playback(row))
+
+
 def _playback(row: Any) -> Playback:
     return Playback(
         stream_id=row["id"],

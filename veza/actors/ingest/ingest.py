@@ -159,7 +159,7 @@ class Ingest:
         return self._inlet.place()
 
     async def report(self, playback_id: str) -> dict[str, Any] | None:
-        """How well the stream's encoder sends; None where it sends nothing here."""
+        """How well the stream's encoder sends, a `Report` in plain types; None where it sends nothing here."""
         report = None if self._pipelines is None else self._pipelines.report(playback_id)
         return None if report is None else msgspec.to_builtins(report)
 

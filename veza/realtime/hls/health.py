@@ -20,7 +20,7 @@ _JUMP_MS = 2000.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Rates are of the last seconds, `dropped` and `late` of all the stream."""
+    """Rates are of the last seconds, `dropped` and `late` of all the stream; the last data came `silent_s` ago."""
 
     video_bps: int
     audio_bps: int
@@ -28,7 +28,7 @@ class Report:
     key_interval_s: float | None  # None until two key frames came
     dropped: int
     late: int
-    last_data: float | None
+    silent_s: float | None  # None before the first
     warnings: tuple[str, ...]
 
 
@@ -106,7 +106,8 @@ class Health:
         if not warnings:
             warnings = [*self._of_keys(), *self._of_rates(video + audio, frames and fps, frames, lost)]
         key_interval = self._key_interval
-        return Report(video, audio, fps, key_interval, self.dropped, self.late, self.last_data, tuple(warnings))
+        silent_s = None if self.last_data is None else round(max(0.0, now - self.last_data), 3)
+        return Report(video, audio, fps, key_interval, self.dropped, self.late, silent_s, tuple(warnings))
 
     def _second(self, now: float) -> _Second:
         if not self._seconds or self._seconds[-1].at != int(now):

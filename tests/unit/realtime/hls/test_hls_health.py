@@ -32,7 +32,7 @@ def test_a_good_stream() -> None:
     assert report.fps == pytest.approx(30, rel=0.01)
     assert report.key_interval_s == pytest.approx(2.0)
     assert (report.dropped, report.late, report.warnings) == (0, 0, ())
-    assert report.last_data == pytest.approx(29.98)
+    assert report.silent_s == pytest.approx(0.02)
 
 
 def test_rates_of_a_young_stream() -> None:
