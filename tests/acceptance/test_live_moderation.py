@@ -118,6 +118,10 @@ async def test_who_is_banned_is_told_nothing_more(chat: Chat, ada: Person, bob: 
     async with await chat.watched(eve) as viewer, await chat.watched(ada) as streamer:
         made = await chat.sanction(bob, eve, "ban")
         assert made["until"] is None
+        await viewer.event("stream_left", stream_id=chat.id, reason="banned")
+        told = await viewer.event("notification")
+        assert told["kind"] == "moderation"
+        assert told["data"] == {"stream_id": chat.id, "title": "Aria", "action": "ban", "until": None, "reason": ""}
         assert (await chat.refusal(viewer))["code"] == "BANNED"
         assert (await chat.refusal(viewer, "watch_stream"))["code"] == "BANNED"
         unheard = await chat.say(streamer, "among us")

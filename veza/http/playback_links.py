@@ -102,7 +102,7 @@ class PlaybackLinks:
                 case s.MediaFile():
                     await self._store(item)
                 case s.PlaybackGone(playback_id=playback_id):
-                    self.playbacks.gone(playback_id)
+                    self.playbacks.gone(playback_id, batch.shard)
                 case c.Lagged():
                     self.playbacks.missed(batch.shard)
 

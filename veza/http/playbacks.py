@@ -27,6 +27,8 @@ FORGOTTEN_S = 30.0
 UNASKED_S = 60.0
 # A stream that was made private, or has changed its Ingest, is known to be so by then.
 ROW_S = 1.0
+# One that no Ingest has yet: whoever is told that it has begun asks at once.
+OFF_AIR_ROW_S = 0.1
 _MOST_ROWS = 10_000
 _TURNS = 64
 
@@ -104,12 +106,18 @@ class Playbacks:
             # Forgotten meanwhile; what was removed then may be there again.
             await self._files.remove(playback_id)
 
-    def gone(self, playback_id: str) -> None:
-        """The Ingest has it no more: whoever waits gets StreamNotFound. Copies go with the next sweep."""
-        entry = self._entries.pop(playback_id, None)
-        if entry is not None:
-            entry.gone = True
-            entry.wake()
+    def gone(self, playback_id: str, ingest: str) -> None:
+        """This Ingest has it no more: whoever waits for it gets StreamNotFound, unless another one has it by now.
+        Copies go with the next sweep.
+        """
+        entry = self._entries.get(playback_id)
+        if entry is not None and entry.ingest in (None, ingest):
+            self._forget(playback_id, entry)
+
+    def _forget(self, playback_id: str, entry: _Entry) -> None:
+        del self._entries[playback_id]
+        entry.gone = True
+        entry.wake()
 
     def missed(self, ingest: str) -> None:
         """Something of this Ingest's was lost: it is asked again, for all there is."""
@@ -198,8 +206,8 @@ class Playbacks:
 
     async def close(self) -> None:
         """Nobody waits any longer, and copies are removed."""
-        for playback_id in list(self._entries):
-            self.gone(playback_id)
+        for playback_id, entry in list(self._entries.items()):
+            self._forget(playback_id, entry)
         await self._files.close()
 
     def __len__(self) -> int:
@@ -215,7 +223,11 @@ class Playbacks:
 
     def _row(self, playback_id: str) -> tuple[float, Playback | None] | None:
         found = self._rows.get(playback_id)
-        return found if found is not None and self._now() - found[0] < ROW_S else None
+        if found is None:
+            return None
+        read_at, row = found
+        kept_s = OFF_AIR_ROW_S if row is not None and row.ingest is None else ROW_S
+        return found if self._now() - read_at < kept_s else None
 
     def _asked(self, playback_id: str, ingest: str | None) -> _Entry:
         now = self._now()

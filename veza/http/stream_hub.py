@@ -202,6 +202,7 @@ class StreamHub:
             del self.streams[entry.id]
 
     def _part(self, entry: Watched[WebSocket]) -> None:
-        """From those who may not watch any more."""
-        for socket in entry.unwelcome():
+        """From those who may not watch any more, and tell them."""
+        for socket, reason in entry.unwelcome():
             self.leave(socket, entry.id)
+            socket.send(protocol.frame({"type": "stream_left", "stream_id": entry.id, "reason": reason}))

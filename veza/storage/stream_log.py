@@ -8,14 +8,16 @@ from veza.realtime import stream_commands as s
 from veza.realtime.events import Person
 from veza.realtime.known import Stored
 from veza.realtime.partition import STREAMS, partition_of
+from veza.realtime.protocol import timestamp
 from veza.realtime.sanctions import Sanctioned
 from veza.realtime.streams.batch import Appointed, Lifted, Sanction, StreamBatch
 from veza.realtime.streams.chat import RECENT, StreamMessage
 from veza.realtime.streams.life import Source
 from veza.realtime.streams.stream import StreamSnapshot
 from veza.realtime.streams.supplies import StreamSupplies, StreamWants
-from veza.storage import stream_news, streams
+from veza.storage import notifications, stream_news, streams
 from veza.storage.database import Connection, sql
+from veza.storage.notifications import NotificationKind
 
 
 def _partition(stream_id: UUID) -> int:
@@ -145,25 +147,41 @@ async def _save_figures(connection: Connection, batch: StreamBatch, own: Collect
         )
 
 
+async def _sanction(connection: Connection, batch: StreamBatch, each: Sanction) -> None:
+    # Of a repeated command the same row; nobody is sanctioned whose account has gone meanwhile.
+    title = await connection.fetchval(
+        """
+        WITH made AS (
+            INSERT INTO stream_sanctions (id, stream_id, user_id, action, reason, by_id, until, created_at)
+            SELECT $1, $2, u.id, $4, $5, $6, $7, $8 FROM users u JOIN streams t ON t.id = $2 WHERE u.id = $3
+            ON CONFLICT DO NOTHING RETURNING stream_id
+        )
+        SELECT t.title FROM made JOIN streams t ON t.id = made.stream_id
+        """,
+        each.id,
+        each.stream_id,
+        each.user_id,
+        each.action,
+        each.reason,
+        each.by_id,
+        each.until,
+        batch.at,
+    )
+    if title is not None:
+        told = {
+            "stream_id": str(each.stream_id),
+            "title": title,
+            "action": each.action,
+            "until": None if each.until is None else timestamp(each.until),
+            "reason": each.reason,
+        }
+        await notifications.add(connection, [each.user_id], NotificationKind.MODERATION, told)
+
+
 async def _moderate(connection: Connection, batch: StreamBatch, each: Sanction | Lifted | Appointed) -> None:
     match each:
         case Sanction():
-            # Of a repeated command the same row; nobody is sanctioned whose account has gone meanwhile.
-            await connection.execute(
-                """
-                INSERT INTO stream_sanctions (id, stream_id, user_id, action, reason, by_id, until, created_at)
-                SELECT $1, $2, u.id, $4, $5, $6, $7, $8 FROM users u JOIN streams t ON t.id = $2 WHERE u.id = $3
-                ON CONFLICT DO NOTHING
-                """,
-                each.id,
-                each.stream_id,
-                each.user_id,
-                each.action,
-                each.reason,
-                each.by_id,
-                each.until,
-                batch.at,
-            )
+            await _sanction(connection, batch, each)
         case Lifted():
             await connection.execute(
                 """

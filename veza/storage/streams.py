@@ -156,6 +156,14 @@ async def messages(
     ]
 
 
+async def fed_by(connection: Connection, ingest: str) -> list[tuple[UUID, UUID]]:
+    """Streams that a source of this Ingest feeds, as far as is stored, with the source's id."""
+    rows = await connection.fetch(
+        "SELECT id, source_id FROM streams WHERE ingest = $1 AND source_id IS NOT NULL AND status = 'live'", ingest
+    )
+    return [(row["id"], row["source_id"]) for row in rows]
+
+
 # -- writing -----------------------------------------------------------------------------------------------------
 
 # What an owner says of a stream.

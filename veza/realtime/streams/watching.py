@@ -50,14 +50,16 @@ class Watched(Generic[S]):
         """Whether somebody is told every message: the streamer and the moderators."""
         return user_id is not None and (user_id == self._state.owner_id or user_id in self._state.moderators)
 
-    def unwelcome(self) -> list[S]:
-        """Sockets of those who may not watch any more."""
+    def unwelcome(self) -> list[tuple[S, str]]:
+        """Sockets of those who may not watch any more, and why: `banned` or `private`."""
         found = []
         for socket, user_id in self.sockets.items():
             try:
                 self._require(user_id)
-            except (StreamNotFound, Banned):
-                found.append(socket)
+            except StreamNotFound:
+                found.append((socket, "private"))
+            except Banned:
+                found.append((socket, "banned"))
         return found
 
     def _require(self, user_id: UUID | None) -> None:
