@@ -45,8 +45,8 @@ lint: $(VENV)/.development ## style, types and import rules
 test-all: test test-debian ## the same, and what needs Debian packages
 
 # What the tests marked `debian` need: a browser for the JavaScript SDK; Prometheus with promtool, for the files of
-# monitoring/; the rest makes machines of namespaces, for cluster.yaml.
-DEBIAN_PACKAGES := chromium prometheus bubblewrap iproute2 openssh-client openssh-server rsync
+# monitoring/; ffmpeg and ffprobe; the rest makes machines of namespaces, for cluster.yaml.
+DEBIAN_PACKAGES := chromium prometheus ffmpeg bubblewrap iproute2 openssh-client openssh-server rsync
 
 .PHONY: test-debian
 test-debian: $(VENV)/.development debian-packages

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from system.encoder import encoding, key_of, play, pull_the_cable, shown, stop
-from system.people import Person
+from system.people import People, Person
 from system.running import Running, refused
 from system.sockets import Frame, Socket
 from system.waiting import until, within
@@ -107,6 +107,19 @@ async def test_another_key_cuts_the_stream(system: Running, bob: Person, eve: Pe
             await bob.call("POST", f"{LIVE}/{stream['id']}/stop")
             async with within(5, "the encoder of a stopped stream to be cut"):
                 assert await again.wait() != 0
+
+
+async def test_a_banned_streamer_is_cut(system: Running, people: People) -> None:
+    admin, streamer = await people.administrator(), await people.register()
+    stream = await streamer.call("POST", LIVE, json={"title": "Not for long"})
+    key = await key_of(streamer)
+    async with encoding(system, key) as encoder:
+        await shown(system, stream, "#EXTINF")
+        await admin.call("POST", f"admin/users/{streamer.id}/ban", json={"reason": "spam"})
+        async with within(2, "the encoder to be cut"):
+            assert await encoder.wait() != 0
+    async with encoding(system, key) as encoder, within(10, "the encoder to be refused"):
+        assert await encoder.wait() != 0
 
 
 async def test_a_second_source_takes_over(system: Running, eve: Person) -> None:

@@ -19,6 +19,10 @@ const POSITIONS = {
   "client.user": ["user_id"],
   "client.block": ["user_id"],
   "client.unblock": ["user_id"],
+  "client.follow": ["user_id"],
+  "client.unfollow": ["user_id"],
+  "client.followers": ["user_id"],
+  "client.following": ["user_id"],
   "conversations.create": ["kind", "name", "member_ids"],
   "conversations.get": ["room_id"],
   "conversations.update": ["room_id"],
@@ -35,9 +39,26 @@ const POSITIONS = {
   "moderation.lift": ["room_id", "user_id", "action"],
   "moderation.list": ["room_id"],
   "moderation.set_role": ["room_id", "user_id", "role"],
+  "live.get": ["stream_id"],
+  "live.create": ["title"],
+  "live.update": ["stream_id"],
+  "live.delete": ["stream_id"],
+  "live.start": ["stream_id"],
+  "live.stop": ["stream_id"],
+  "live.playback": ["stream_id"],
+  "live.messages": ["stream_id"],
+  "live_moderation.delete_message": ["stream_id", "message_id"],
+  "live_moderation.mute": ["stream_id", "user_id"],
+  "live_moderation.ban": ["stream_id", "user_id"],
+  "live_moderation.lift": ["stream_id", "user_id", "action"],
+  "live_moderation.sanctions": ["stream_id"],
+  "live_moderation.add_moderator": ["stream_id", "user_id"],
+  "live_moderation.remove_moderator": ["stream_id", "user_id"],
+  "live_moderation.moderators": ["stream_id"],
   "notifications.mark_read": ["ids"],
   "notifications.set_preferences": ["wanted"],
   "chat.join": ["room_id"],
+  "chat.watch": ["stream_id"],
   "chat.set_presence": ["status"],
   "chat.request": ["command", "arguments"],
   "room.send": ["content"],
@@ -57,6 +78,12 @@ const POSITIONS = {
   "room.kick": ["user_id"],
   "room.ban": ["user_id"],
   "room.lift": ["user_id", "action"],
+  "stream.send": ["content"],
+  "stream.react": ["emoji"],
+  "stream.delete": ["message_id"],
+  "stream.mute": ["user_id"],
+  "stream.ban": ["user_id"],
+  "stream.lift": ["user_id", "action"],
 };
 
 /** Resolves with `null` when the scenario went as written, else with a sentence. */
@@ -120,11 +147,19 @@ class Stage {
     return room;
   }
 
+  /** The stream watched last on a step's device. */
+  stream(step) {
+    const { stream } = this.device(step);
+    if (!stream) throw new Error(`${deviceName(step)} watches no stream`);
+    return stream;
+  }
+
   target(subject, step) {
     if (subject === "chat") return this.device(step).chat;
     if (subject === "room") return this.room(step);
+    if (subject === "stream") return this.stream(step);
     const client = this.clients.get(step.as);
-    return subject === "client" ? client : client[subject];
+    return subject === "client" ? client : client[camelName(subject)];
   }
 
   async call(step, args) {
@@ -151,6 +186,10 @@ class Stage {
       device.latest = found.id;
       return undefined;
     }
+    if (step.call === "chat.watch") {
+      this.device(step).stream = found;
+      return undefined;
+    }
     return snake(found);
   }
 }
@@ -159,7 +198,13 @@ class Stage {
 const STEPS = {
   async connect(stage, step) {
     const chat = await stage.clients.get(step.as).connect(camelOptions(step.connect));
-    stage.devices.set(deviceName(step), { chat, rooms: new Map(), latest: null, events: chat.events() });
+    stage.devices.set(deviceName(step), {
+      chat,
+      rooms: new Map(),
+      latest: null,
+      stream: null,
+      events: chat.events(),
+    });
   },
 
   async disconnect(stage, step) {
@@ -209,11 +254,30 @@ const STEPS = {
     }
   },
 
-  /** No more events of a room; with an error, or in peace. */
+  /** Such an event of a stream comes, whatever comes before it. */
+  async sees(stage, step) {
+    await hear(stage.stream(step), step.sees);
+  },
+
+  /** The next messages of a stream, these and in this order, whatever else happens in it. */
+  async reads(stage, step) {
+    const stream = stage.stream(step);
+    for (const expected of [step.reads].flat()) {
+      for (;;) {
+        const { done, value } = await stream.next();
+        if (done) throw new Error(`the stream has ended, before ${show(expected)}`);
+        if (value.type !== "stream_message") continue;
+        expect(expected, plainEvent(value));
+        break;
+      }
+    }
+  },
+
+  /** No more events of a room, or of a stream where no room was joined; with an error, or in peace. */
   async ends(stage, step) {
-    const room = stage.room(step);
+    const source = stage.device(step).rooms.size > 0 ? stage.room(step) : stage.stream(step);
     const drain = async () => {
-      while (!(await room.next()).done);
+      while (!(await source.next()).done);
     };
     await (step.ends === true ? drain() : fails(step.ends, drain));
   },

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 from matching import at, mismatch, resolve, show
 
-from veza.client import Chat, Client, ClientError, Room, Subscription, Tokens
+from veza.client import Chat, Client, ClientError, Room, Subscription, Tokens, WatchedStream
 from veza.client import events as e
+from veza.client import live_events as live
+from veza.client.live_models import StreamMessage
 from veza.client.models import Message, Notification
 
 STEP_S = 20.0
@@ -40,12 +42,13 @@ async def run(scenario: dict[str, Any], people: dict[str, Any], harness: Harness
 
 
 class _Device:
-    """One socket of a person, and the rooms joined on it."""
+    """One socket of a person, the rooms joined on it, and the stream watched last."""
 
     def __init__(self, chat: Chat) -> None:
         self.chat = chat
         self.rooms: dict[str, Room] = {}
         self.latest = ""
+        self.stream: WatchedStream | None = None
         self.events = chat.events()
 
 
@@ -84,10 +87,18 @@ class _Stage:
         assert room is not None, f"{_device_name(step)} has not joined that room"
         return room
 
+    def stream(self, step: Step) -> WatchedStream:
+        """The stream watched last on a step's device."""
+        stream = self.device(step).stream
+        assert stream is not None, f"{_device_name(step)} watches no stream"
+        return stream
+
     def target(self, subject: str, step: Step) -> Any:
         match subject:
             case "chat":
                 return self.device(step).chat
+            case "stream":
+                return self.stream(step)
             case "room":
                 return self.room(step)
             case "client":
@@ -108,6 +119,9 @@ class _Stage:
             device = self.device(step)
             device.rooms[found.id] = found
             device.latest = found.id
+            return None
+        if step["call"] == "chat.watch":
+            self.device(step).stream = found
             return None
         return _plain(found)
 
@@ -177,12 +191,28 @@ class _Stage:
             if event.seq != before + 1:
                 raise Unexpected(f"{event.seq} came after {before}")
 
+    async def sees(self, step: Step) -> None:
+        """Such an event of a stream comes, whatever comes before it."""
+        await _hear(self.stream(step), step["sees"])
+
+    async def reads(self, step: Step) -> None:
+        """The next messages of a stream, these and in this order, whatever else happens in it."""
+        stream = self.stream(step)
+        wanted = step["reads"]
+        for expected in wanted if isinstance(wanted, list) else [wanted]:
+            async for event in stream:
+                if isinstance(event, StreamMessage):
+                    _expect(expected, _event(event))
+                    break
+            else:
+                raise Unexpected(f"the stream has ended, before {show(expected)}")
+
     async def ends(self, step: Step) -> None:
-        """No more events of a room; with an error, or in peace."""
-        room = self.room(step)
+        """No more events of a room, or of a stream where no room was joined; with an error, or in peace."""
+        source = self.room(step) if self.device(step).rooms else self.stream(step)
 
         async def drain() -> None:
-            async for _ in room:
+            async for _ in source:
                 pass
 
         await (drain() if step["ends"] is True else _fails(step["ends"], drain))
@@ -215,6 +245,8 @@ _STEPS: dict[str, Callable[[_Stage, Step], Awaitable[None]]] = {
     "finish": _Stage.finish,
     "next": _Stage.next,
     "through": _Stage.through,
+    "sees": _Stage.sees,
+    "reads": _Stage.reads,
     "ends": _Stage.ends,
     "hears": _Stage.hears,
     "notified": _Stage.notified,
@@ -305,6 +337,14 @@ _NAMES: dict[type, str] = {
     e.Typing: "typing",
     e.Presence: "presence",
     e.Read: "read",
+    StreamMessage: "stream_message",
+    live.StreamStarted: "stream_started",
+    live.StreamStopped: "stream_stopped",
+    live.StreamUpdated: "stream_updated",
+    live.ViewerCount: "viewer_count",
+    live.StreamReactions: "stream_reactions",
+    live.StreamMessageDeleted: "stream_message_deleted",
+    live.StreamMessagesSkipped: "stream_messages_skipped",
     Notification: "notification",
     e.Connected: "connected",
     e.Disconnected: "disconnected",
@@ -313,6 +353,6 @@ _NAMES: dict[type, str] = {
 
 def _event(event: Any) -> Any:
     """An event as it is on the wire."""
-    if isinstance(event, e.OtherEvent | e.OtherRoomEvent):
+    if isinstance(event, e.OtherEvent | e.OtherRoomEvent | live.OtherStreamEvent):
         return {"type": event.type, "data": event.data}
     return {"type": _NAMES[type(event)], **_plain(event)}

@@ -19,5 +19,5 @@ def prometheus() -> Path:
 def program(name: str) -> Path:
     """Where it is. A missing one is an error: whoever asks for these tests installs what they need."""
     found = shutil.which(name)
-    assert found is not None, f"{name} is not installed: apt-get install prometheus"
+    assert found is not None, f"{name} is not installed: make debian-packages"
     return Path(found)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
+import imageio_ffmpeg
 import pytest
 import yaml
 from machines import REPOSITORY, Command, Lan, Machine, why_not
@@ -160,6 +161,20 @@ class Site:
             await process.wait()
         assert process.returncode == 0, self._log("serve").read_text()
 
+    @asynccontextmanager
+    async def encoding(self, ip: str, key: str) -> AsyncIterator[None]:
+        """The operator's ffmpeg publishes to a node."""
+        line = (
+            f"exec {imageio_ffmpeg.get_ffmpeg_exe()} -loglevel error -re -f lavfi -i testsrc=size=320x180:rate=30"
+            " -re -f lavfi -i sine=frequency=440 -c:v libx264 -preset ultrafast -g 30 -pix_fmt yuv420p -c:a aac"
+            f" -f flv rtmp://{ip}:1935/live/{key}"
+        )
+        process = await self._start(self.operator.command(line, terminal=True), "encoder")
+        try:
+            yield
+        finally:
+            await _end(process)
+
     async def status(self) -> dict[str, tuple[int, int, int]]:
         """Shards, gateways and partitions of the nodes by their addresses, as `veza cluster status` has them."""
         text = await self.run(self.nodes[HEAD], "cd ~/veza && .venv/bin/veza cluster status -o json")
@@ -222,6 +237,7 @@ async def test_ray_up_makes_the_cluster_that_the_platform_runs_on(site: Site) ->
     async with site.serving():
         await comes(site.status, all_work, "every node to have its actors and its share")
         await two_people_talk(site)
+        await one_plays_what_the_other_sends(site)
     await site.run(site.operator, "cd ~/veza && .venv/bin/ray down -y cluster.yaml")
     await comes(site.processes, nothing_left, "what runs on the nodes to end")
 
@@ -266,6 +282,27 @@ async def two_people_talk(site: Site) -> None:
             for writer, reader, words in ((hers, his, "Can you hear me?"), (his, hers, "As if you were here.")):
                 await writer.send(room, words)
                 await reader.event("message", room_id=room, content=words)
+
+
+async def one_plays_what_the_other_sends(site: Site) -> None:
+    """An encoder publishes to one machine; a player at another gets the playlist, and the files it names."""
+    one, two = WORKERS
+    async with site.http(one) as grace, site.http(two) as player:
+        await register(grace, "grace")
+        stream = data_of(await grace.post("live/streams", json={"title": "Aria"}), 201)
+        key = data_of(await grace.get("live/streams/me/key"))["stream_key"]
+        place = f"live/hls/{stream['playback_id']}"
+        async with site.encoding(one, key):
+
+            async def shown() -> str:
+                answer = await player.get(f"{place}/plain.m3u8")
+                return answer.text if answer.status_code == 200 and "#EXTINF" in answer.text else ""
+
+            playlist = await until(shown, "the playlist at another machine", PATIENCE_S)
+            names = [line for line in playlist.splitlines() if not line.startswith("#")]
+            for name in (playlist.partition('URI="')[2].partition('"')[0], *names):
+                file = await player.get(f"{place}/{name}")
+                assert (file.status_code, len(file.content) > 500) == (200, True), f"{name}: {file.text[:200]}"
 
 
 async def register(http: httpx.AsyncClient, name: str) -> str:

@@ -17,11 +17,17 @@ from system.waiting import until
 
 @asynccontextmanager
 async def encoding(
-    system: Running, key: str, *, size: str = "320x180", seconds: float = 120, key_interval: int = 30
+    system: Running,
+    key: str,
+    *,
+    size: str = "320x180",
+    seconds: float = 120,
+    key_interval: int = 30,
+    program: str | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """ffmpeg sends a test picture and a tone, in real time; killed at the end if it is still there."""
     process = await asyncio.create_subprocess_exec(
-        imageio_ffmpeg.get_ffmpeg_exe(),
+        program or imageio_ffmpeg.get_ffmpeg_exe(),
         *("-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi", "-i", f"testsrc=size={size}:rate=30"),
         *("-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-t", str(seconds)),
         *("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(key_interval)),

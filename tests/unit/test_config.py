@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from veza.config import load_secrets, load_settings, masked
+from veza.config import Rendition, load_secrets, load_settings, masked
 from veza.errors import ConfigError
 
 PRODUCTION = {
@@ -96,6 +96,17 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
         ("SECURITY_CONTACT", "somebody"),
         ("SECURITY_CONTACT", "http://veza.test/report"),
         ("SECURITY_CONTACT", "mailto:a@b.test\nExpires: never"),
+        ("LIVE_RENDITIONS", "720"),
+        ("LIVE_RENDITIONS", "720:2500"),
+        ("LIVE_RENDITIONS", "720p:2500k"),
+        ("LIVE_RENDITIONS", "720:2.5k"),
+        ("LIVE_RENDITIONS", "٧٢٠:2500k,"),
+        ("LIVE_RENDITIONS", "143:2500k"),
+        ("LIVE_RENDITIONS", "2161:2500k"),
+        ("LIVE_RENDITIONS", "720:99k"),
+        ("LIVE_RENDITIONS", "720:20001k"),
+        ("LIVE_RENDITIONS", "720:2500k,720:1000k"),
+        ("LIVE_RENDITIONS", "1080:5000k,720:2500k,480:1000k,360:700k,240:400k,144:200k"),
         ("VEZA_GATEWAYS", "0"),
         ("VEZA_ROOM_SHARDS", "257"),
         ("LOG_LEVEL", "loud"),
@@ -117,6 +128,18 @@ def test_lists_are_parsed(tmp_path: Path) -> None:
     settings = load(env, tmp_path)
     assert settings.trusted_proxies == ("10.0.0.0/8", "::1/128")
     assert settings.allowed_origins == ("https://a.test", "http://localhost:3000")
+
+
+def test_renditions_are_parsed(tmp_path: Path) -> None:
+    settings = load({"LIVE_RENDITIONS": "480:1000k, 720 : 2500k,"}, tmp_path)
+    assert settings.live_renditions == (Rendition(720, 2_500_000), Rendition(480, 1_000_000))
+    assert [rendition.name for rendition in settings.live_renditions] == ["r720", "r480"]
+    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own bytes
+    shown = {name: value for name, value, _ in masked(settings)}
+    assert (shown["LIVE_RENDITIONS"], shown["FFMPEG"]) == ("720:2500k,480:1000k", "ffmpeg")
+    assert load({}, tmp_path).live_renditions == ()
+    bounds = load({"LIVE_RENDITIONS": "2160:20000k,144:100k"}, tmp_path).live_renditions
+    assert bounds == (Rendition(2160, 20_000_000), Rendition(144, 100_000))
 
 
 def test_production_starts_with_everything_set(tmp_path: Path) -> None:

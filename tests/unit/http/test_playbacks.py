@@ -102,9 +102,17 @@ async def test_so_many_may_wait(tmp_path: Path) -> None:
         await world.playbacks.view(OTHER, "ingest-1")
     with pytest.raises(Unavailable, match="streams are played"):
         await world.playbacks.view("2" * 26, "ingest-1")
-    world.playbacks.gone(ID)
-    world.playbacks.gone(OTHER)
+    world.playbacks.gone(ID, "ingest-1")
+    world.playbacks.gone(OTHER, "ingest-1")
     assert [type(error) for error in await asyncio.gather(*tasks, return_exceptions=True)] == [StreamNotFound] * 3
+
+
+async def test_only_who_has_it_can_have_it_no_more(world: World) -> None:
+    await world.known(view_of(5))
+    task = await world.waiting("ingest-2", 5)
+    world.playbacks.gone(ID, "ingest-1")
+    world.playbacks.show(ID, view_of(6))
+    assert await task == view_of(6)
 
 
 async def test_who_leaves_waits_no_more(world: World) -> None:
@@ -231,15 +239,16 @@ async def test_a_hinted_part_is_waited_for(world: World) -> None:
 
 
 class Rows:
-    """A database that counts."""
+    """A database that counts how often it is asked for `row`."""
 
-    def __init__(self) -> None:
+    def __init__(self, row: dict[str, Any] | None = None) -> None:
         self.asked = 0
+        self.row = row
 
     async def fetch(self, _query: str, *_arguments: object) -> list[Any]:
         self.asked += 1
         await asyncio.sleep(0)
-        return []
+        return [] if self.row is None else [self.row]
 
 
 async def test_a_row_is_read_once_a_second(world: World) -> None:
@@ -252,3 +261,20 @@ async def test_a_row_is_read_once_a_second(world: World) -> None:
     assert rows.asked == 2
     assert await world.playbacks.row(rows, "../" * 10) is None
     assert rows.asked == 2
+
+
+async def test_a_stream_that_has_begun_is_found_at_once(world: World) -> None:
+    before = {"playback_id": ID, "id": ID, "user_id": ID, "is_private": False, "is_recorded": False}
+    before |= {"status": "draft", "ingest": None, "is_fed": False, "ended_at": None}
+    rows: Any = Rows(before)
+    for _ in range(2):
+        found = await world.playbacks.row(rows, ID)
+        assert found is not None
+        assert found.ingest is None
+    assert rows.asked == 1
+    rows.row = before | {"status": "live", "ingest": "ingest-1", "is_fed": True}
+    for wait, asked in ((0.2, 2), (0.2, 2), (1.0, 3)):
+        world.time += wait
+        found = await world.playbacks.row(rows, ID)
+        assert found is not None
+        assert (found.ingest, rows.asked) == ("ingest-1", asked)

@@ -13,8 +13,11 @@ class Followers:
 
     def follow(self, playback_id: str, gateway: str, now: float, *, mirror: bool) -> bool:
         """Returns whether it is a mirror that was none before: it has none of the files."""
-        self._until.setdefault(playback_id, {})[gateway] = now + FOLLOWED_S
-        key = playback_id, gateway
+        key, gateways = (playback_id, gateway), self._until.setdefault(playback_id, {})
+        if gateways.get(gateway, now) <= now:
+            # Forgotten: what came meanwhile was not sent to it.
+            self._mirrors.discard(key)
+        gateways[gateway] = now + FOLLOWED_S
         new = mirror and key not in self._mirrors
         if mirror:
             self._mirrors.add(key)
