@@ -303,6 +303,18 @@ async def one_plays_what_the_other_sends(site: Site) -> None:
             for name in (playlist.partition('URI="')[2].partition('"')[0], *names):
                 file = await player.get(f"{place}/{name}")
                 assert (file.status_code, len(file.content) > 500) == (200, True), f"{name}: {file.text[:200]}"
+        # It comes back to another machine, and players go on.
+        async with site.encoding(two, key):
+
+            async def goes_on() -> bool:
+                text = await shown()
+                return "#EXTINF" in text and sequence(text) > sequence(playlist)
+
+            await until(goes_on, "later segments under the same address", PATIENCE_S)
+
+
+def sequence(playlist: str) -> int:
+    return int(playlist.partition("#EXT-X-MEDIA-SEQUENCE:")[2].partition("\n")[0])
 
 
 async def register(http: httpx.AsyncClient, name: str) -> str:

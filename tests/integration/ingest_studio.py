@@ -106,9 +106,15 @@ class Studio:
     listener: Listener
     tasks: TaskSet
 
-    def pipeline(self) -> Pipeline:
+    def pipeline(self, first: int = 0) -> Pipeline:
         made = Pipeline(
-            self.directory, PLAYBACK, on_view=self.seen.view, on_file=self.seen.file, tasks=self.tasks, uri="parts.m3u8"
+            self.directory,
+            PLAYBACK,
+            on_view=self.seen.view,
+            on_file=self.seen.file,
+            tasks=self.tasks,
+            uri="parts.m3u8",
+            first=first,
         )
         self.door.pipeline = made
         return made

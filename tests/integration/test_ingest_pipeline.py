@@ -216,6 +216,15 @@ async def test_a_disk_that_fails_ends_the_source_and_takes_the_next(
     assert played.pictures >= 240
 
 
+async def test_a_stream_that_began_elsewhere_uses_no_name_again(studio: Studio, replay: Replay) -> None:
+    pipeline, seen = studio.pipeline(first=1000), studio.seen
+    replay.run(wired(pipeline, seen).feed)
+    await seen.until("a segment", lambda: seen.segments >= 1)
+    assert b"#EXT-X-MEDIA-SEQUENCE:1000\n" in seen.last.plain
+    assert b'#EXT-X-MAP:URI="init-1000.mp4"' in seen.last.plain
+    await pipeline.close()
+
+
 async def test_old_files_go(studio: Studio, replay: Replay) -> None:
     pipeline, seen = studio.pipeline(), studio.seen
     wire = wired(pipeline, seen)

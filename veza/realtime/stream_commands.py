@@ -145,10 +145,11 @@ class SourceGone(c.Routed, tag=61):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What the ingest must know of the stream that it feeds, as JSON."""
+    """What the ingest must know of the stream that it feeds, as JSON. It has been on the air for `live_s` seconds."""
 
     playback_id: str
     is_recorded: bool
+    live_s: float = 0.0
 
 
 ViewerCommand = FollowStream | UnfollowStream | ReportViewers | Applaud

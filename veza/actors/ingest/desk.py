@@ -128,6 +128,14 @@ class ShardDesk:
 
     # -- sources that have gone ------------------------------------------------------------------------------
 
+    async def sign_off(self) -> None:
+        """To be called before anybody is let in: what is said to come from here are streams that were taken over, and
+        their sources' connections ended with the Ingest that had them. A shard that read of them only now would wait
+        for us to tell. Raises FAILURES.
+        """
+        for stream_id, source_id in await streams.fed_by(self._pool, self._name):
+            self._tell_gone(source_id, stream_id, clean=False)
+
     def _ended(self, source: _Source, clean: bool) -> None:
         self._sources.pop(source.id, None)
         self._unclaimed.discard(source.id)

@@ -93,6 +93,7 @@ class Ingest:
         listener = Listener(desk, self._work)
         try:
             await pipelines.adopt()
+            await desk.sign_off()
         except FAILURES as error:
             raise Unavailable(f"Streams cannot be taken over: {error or type(error).__name__}") from error
         try:

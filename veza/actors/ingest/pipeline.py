@@ -87,18 +87,20 @@ class Pipeline:
         cuts: Cuts | None = None,
         uri: str = "live.m3u8",
         queue_bytes: int = QUEUE_BYTES,
+        first: int = 0,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
     ) -> None:
-        """`uri` is that of the playlist with parts, from the multivariant one. Raises OSError when a state is there
-        and cannot be read.
+        """`uri` is that of the playlist with parts, from the multivariant one. Numbers begin with `first` where nothing
+        is there. Raises OSError when a state is there and cannot be read.
         """
         self.playback_id = playback_id
         self._on_view, self._on_file = on_view, on_file
         self._cuts = cuts or Cuts()
         self._queue_bytes = queue_bytes
         self._clock, self._wall = clock, wall
-        self._recorder = Recorder(directory / playback_id, self._cuts, uri, tells_files=on_file is not None)
+        tells_files = on_file is not None
+        self._recorder = Recorder(directory / playback_id, self._cuts, uri, tells_files=tells_files, first=first)
         self._fragmenter = self._begin()
         self._health = Health()
         self._trouble: dict[str, tuple[float, str]] = {}  # by kind of media: when, and what

@@ -79,7 +79,7 @@ class Pipelines:
         playback_id = published.playback_id
         entry = self._entries.get(playback_id)
         if entry is None or entry.pipeline.stopped:
-            entry = self._entries[playback_id] = _Entry(self._begin(playback_id))
+            entry = self._entries[playback_id] = _Entry(self._begin(playback_id, _first_number(published.live_s)))
         entry.remove_at = None
         self._keep(playback_id, entry, is_recorded=published.is_recorded)
         return entry.pipeline
@@ -93,8 +93,15 @@ class Pipelines:
         entry = self._entries.get(playback_id)
         return entry is not None and not entry.ended
 
-    def _begin(self, playback_id: str) -> Pipeline:
-        return Pipeline(self.directory, playback_id, on_view=self._viewed, on_file=self._on_file, tasks=self._tasks)
+    def _begin(self, playback_id: str, first: int = 0) -> Pipeline:
+        return Pipeline(
+            self.directory,
+            playback_id,
+            on_view=self._viewed,
+            on_file=self._on_file,
+            tasks=self._tasks,
+            first=first,
+        )
 
     def _viewed(self, playback_id: str, view: PlaylistView) -> None:
         entry = self._entries.get(playback_id)
@@ -197,3 +204,10 @@ class Pipelines:
         """Stop, so that another Ingest can go on; returns when all is written."""
         self._closed = True
         await asyncio.gather(*(entry.pipeline.close() for entry in self._entries.values()))
+
+
+def _first_number(live_s: float) -> int:
+    """Of the segments and inits of a stream that began elsewhere: above all that were made there, for caches keep what
+    has a name, and players never go back. Segments are at least two seconds long, but for those that are cut off.
+    """
+    return 2 * int(live_s)

@@ -43,16 +43,18 @@ class Recorder:
     synchronized to the disk, for a stream that stopped with the machine is no live one.
     """
 
-    def __init__(self, directory: Path, cuts: Cuts, uri: str, *, tells_files: bool) -> None:
-        """Reads STATE, a small file. `uri` is where the playlist with parts is. Raises OSError."""
-        self.next_sequence = self.next_init = 0  # for a Fragmenter that begins now
+    def __init__(self, directory: Path, cuts: Cuts, uri: str, *, tells_files: bool, first: int = 0) -> None:
+        """Reads STATE, a small file. `uri` is where the playlist with parts is; without a state, numbers begin with
+        `first`. Raises OSError.
+        """
+        self.next_sequence = self.next_init = first  # for a Fragmenter that begins now
         self.resumed = False
         self._directory = directory
         self._cuts = cuts
         self._uri = uri
         self._tells_files = tells_files
         self._files: list[tuple[str, bytes]] = []
-        self._playlist = Playlist(cuts)
+        self._playlist = Playlist(cuts, sequence=first)
         self._begun = False  # there is something to show
         self._unjoined: Segment | None = None  # a whole one, whose file is still to be made
         self.kept: Path | None = None  # where what is to be recorded is put aside

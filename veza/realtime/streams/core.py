@@ -14,6 +14,7 @@ from veza.realtime.batch import Script, Sourced, refusal
 from veza.realtime.known import Stored
 from veza.realtime.owned import Owned
 from veza.realtime.partition import STREAMS
+from veza.realtime.presence import AWAKE_S
 from veza.realtime.streams.batch import StreamBatch
 from veza.realtime.streams.round import StreamRound
 from veza.realtime.streams.stream import LiveStream, StreamSnapshot
@@ -40,6 +41,7 @@ class StreamCore(Owned):
         self._supplies = NOTHING
         self._heard: dict[str, float] = {}  # ingest → when it was last heard of
         self._lost: set[str] = set()  # ingests that are gone, since the last tick
+        self._ticked_at = self._awake_at = 0.0
 
     # -- ownership -------------------------------------------------------------------------------------------
 
@@ -208,6 +210,9 @@ class StreamCore(Owned):
 
     def tick(self, wall: datetime, now: float, *, storing: bool) -> StreamBatch:
         """What has become due. Only while `storing` is anything decided that must be stored."""
+        if now - self._ticked_at > AWAKE_S:
+            self._awake_at = now
+        self._ticked_at = now
         round_ = StreamRound(self, wall, now, NOTHING)
         for stream in self.streams.values():
             if storing:
@@ -221,7 +226,7 @@ class StreamCore(Owned):
     def _look_after(self, stream: LiveStream, round_: StreamRound, now: float) -> None:
         source = stream.life.source
         if source is not None and source.ingest is not None:
-            silent = now - max(self._heard.get(source.ingest, 0.0), stream.loaded_at)
+            silent = now - max(self._heard.get(source.ingest, 0.0), stream.loaded_at, self._awake_at)
             if source.ingest in self._lost or silent > SILENT_S:
                 round_.lose(stream)
         if stream.life.interrupted_at is not None:

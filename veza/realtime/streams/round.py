@@ -212,9 +212,9 @@ class StreamRound:
     def _publish(self, gateway: str, stream: LiveStream, command: s.PublishSource) -> None:
         if self.supplies.key_of(stream.owner_id) != command.key_hash:
             raise PermissionDenied("This key is not valid.")
-        source = Source(command.source_id, command.ingest)
+        source, live_s = Source(command.source_id, command.ingest), stream.life.duration_s(self.wall)
         self._step(stream, lives.publish(stream.life, source, self.wall, take_over=self.core.take_over))
-        published = s.Published(stream.shown.playback_id, stream.shown.is_recorded)
+        published = s.Published(stream.shown.playback_id, stream.shown.is_recorded, live_s)
         self._answer(gateway, command, protocol.json(published))
 
     @staticmethod
