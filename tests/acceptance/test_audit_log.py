@@ -71,7 +71,7 @@ async def test_an_administrators_action_is_there_when_it_is_answered(admin: Pers
 
 async def test_a_search_is_by_all_that_is_given(admin: Person, ada: Person) -> None:
     await ada.room()
-    row = await appears(admin, user_id=ada.id)
+    row = await appears(admin, user_id=ada.id, action="POST", resource="/api/v1/conversations")
     for wanted, there in (
         ({"from": row["created_at"]}, True),
         ({"to": row["created_at"]}, False),
