@@ -113,7 +113,12 @@ async def streamed(person: Person) -> dict[str, str]:
     # With its end its figures are stored, which would change by themselves later.
     for step in ("start", "stop"):
         await person.call("POST", f"live/streams/{made['id']}/{step}")
-    return {"stream_id": made["id"], "message_id": said["message_id"], "playback": made["playback_id"]}
+    return {
+        "stream_id": made["id"],
+        "message_id": said["message_id"],
+        "playback": made["playback_id"],
+        "rendition": "r720",
+    }
 
 
 async def on_sale(person: Person) -> str:

@@ -120,22 +120,20 @@ async def test_who_does_not_publish_is_closed_in_time(system: Running, show: Sho
                     break
             await closing
 
-    slow = [HANDSHAKE[place : place + 1] for place in range(len(HANDSHAKE))]
-    waiting = [
-        *(asyncio.create_task(idle("127.0.2.1", "crowd")) for _ in range(IDLE)),
-        *(asyncio.create_task(idle(f"127.0.3.{number % 16 + 1}", "others")) for number in range(IDLE)),
-        *(asyncio.create_task(sends(*pieces)) for pieces in ([HANDSHAKE[:700]], slow, [HANDSHAKE])),
-    ]
-
     async def cut_back() -> bool:
         return closed["crowd"] >= IDLE - IDLE_EACH
 
-    await until(cut_back, "the crowd of one address to be cut back", LATE_S)
-    assert closed["others"] == 0
-    assert connections(ingest, system) > IDLE
-    await show.goes_on()
-    async with within(UNPUBLISHED_S + LATE_S, "all to be closed"):
-        await asyncio.gather(*waiting)
+    slow = [HANDSHAKE[place : place + 1] for place in range(len(HANDSHAKE))]
+    async with within(UNPUBLISHED_S + 2 * LATE_S, "all to be closed"), asyncio.TaskGroup() as together:
+        for number in range(IDLE):
+            together.create_task(idle("127.0.2.1", "crowd"))
+            together.create_task(idle(f"127.0.3.{number % 16 + 1}", "others"))
+        for pieces in ([HANDSHAKE[:700]], slow, [HANDSHAKE]):
+            together.create_task(sends(*pieces))
+        await until(cut_back, "the crowd of one address to be cut back", LATE_S)
+        assert closed["others"] == 0
+        assert connections(ingest, system) > IDLE
+        await show.goes_on()
     assert closed == {"crowd": IDLE, "others": IDLE}
     await show.goes_on()
 

@@ -182,6 +182,7 @@ async def sender(people: People, ada: Person) -> Sender:
         "webhook_id",
         "message_id",
         "playback",
+        "rendition",
     )
     return Sender(admin, {**dict.fromkeys(others, unknown), **ids})
 

@@ -55,6 +55,8 @@ OPEN = {
     "GET /live/streams/<stream_id>/recording/messages",
     "GET /live/hls/<playback>/index.m3u8",
     "GET /live/hls/<playback>/<name>",
+    "GET /live/hls/<playback>/<rendition>/<name>",
+    "OPTIONS /live/hls/<playback>/<rendition>/<name>",
     "OPTIONS /live/hls/<playback>/index.m3u8",
     "OPTIONS /live/hls/<playback>/<name>",
 }
@@ -134,6 +136,7 @@ STRANGERS: dict[str, Case] = {
     "GET /live/streams/<stream_id>/recording/messages": Case(),
     "GET /live/hls/<playback>/index.m3u8": Case(),
     "GET /live/hls/<playback>/<name>": Case(),
+    "GET /live/hls/<playback>/<rendition>/<name>": Case(),
     "POST /live/streams/<stream_id>/start": Case(),
     "POST /live/streams/<stream_id>/stop": Case(),
     "DELETE /live/streams/<stream_id>/messages/<message_id>": Case(),
@@ -176,6 +179,7 @@ class Property(NamedTuple):
             "webhook_id": str(uuid.uuid4()),
             "stream_id": self.stream_id,
             "playback": self.playback_id,
+            "rendition": "r720",
             "message_id": str(uuid.uuid4()),
         }
 

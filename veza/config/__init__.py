@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
+from veza.config.renditions import Rendition
 from veza.config.secrets import Secrets, load_secrets
 from veza.config.settings import VARIABLES, Environment, Origin, Settings, Variable
 from veza.errors import ConfigError
 
-__all__ = ["Environment", "Origin", "Secrets", "Settings", "load_secrets", "load_settings", "masked"]
+__all__ = ["Environment", "Origin", "Rendition", "Secrets", "Settings", "load_secrets", "load_settings", "masked"]
 
 # HMAC-SHA256 keys below the digest's own size weaken it (RFC 7518, 3.2).
 MIN_SECRET_LENGTH = 32
@@ -62,7 +63,7 @@ def load_settings(
     return Settings(**values, origins=origins)
 
 
-_EMPTY: dict[str, Any] = {"trusted_proxies": (), "allowed_origins": ()}
+_EMPTY: dict[str, Any] = {"trusted_proxies": (), "allowed_origins": (), "live_renditions": ()}
 
 
 def _find(variable: Variable, environment: Mapping[str, str], from_file: Mapping[str, str]) -> tuple[str, Origin]:
@@ -134,7 +135,7 @@ def _shown(variable: Variable, value: object) -> str:
     if variable.field in (*_EMBEDDED, *_PAYMENT) and not value:
         return "(started inside VEZA_DATA_DIR)" if variable.field in _EMBEDDED else "(the payment sandbox)"
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     if isinstance(value, bool):
         return str(value).lower()
     if variable.secret and isinstance(value, str) and value:

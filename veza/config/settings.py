@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from veza.config import values
+from veza.config.renditions import Rendition
 
 Environment = Literal["development", "test", "production"]
 Origin = Literal["default", "environment", ".env", "generated", "embedded"]
@@ -45,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chat_warning_mute_seconds: int
     live_grace_seconds: float
     live_take_over: bool
+    live_renditions: tuple[Rendition, ...]
+    ffmpeg: str
     trusted_proxies: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     security_contact: str
@@ -125,6 +128,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CHAT_WARNING_MUTE_SECONDS", values.whole(1, 10**8), "3600"),
     Variable("LIVE_GRACE_SECONDS", values.seconds(0, 86400), "60"),
     Variable("LIVE_TAKE_OVER", values.flag, "true"),
+    Variable("LIVE_RENDITIONS", values.renditions, ""),
+    Variable("FFMPEG", values.text, "ffmpeg"),
     Variable("TRUSTED_PROXIES", values.networks, ""),
     Variable("ALLOWED_ORIGINS", values.web_origins, ""),
     Variable("SECURITY_CONTACT", values.contact, ""),

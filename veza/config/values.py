@@ -7,6 +7,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from veza.config.renditions import MAX_HEIGHT, MAX_KBPS, MAX_RENDITIONS, MIN_HEIGHT, MIN_KBPS, Rendition
+
 
 def text(value: str) -> str:
     return value
@@ -119,6 +121,27 @@ def contact(value: str) -> str:
     if not re.fullmatch(r"(mailto:[^\s@]+@[^\s@]+|https://[^\s/]+\S*|tel:\+?[\d-]+)", value):
         raise ValueError("must be an e-mail address, or a mailto:, https: or tel: URI")
     return value
+
+
+def renditions(value: str) -> tuple[Rendition, ...]:
+    """Heights and bit rates, such as `720:2500k,480:1000k`; the largest comes first."""
+    found: dict[int, Rendition] = {}
+    parts = _parts(value)
+    if len(parts) > MAX_RENDITIONS:
+        raise ValueError(f"must be at most {MAX_RENDITIONS} renditions")
+    for part in parts:
+        numbers = re.fullmatch(r"([0-9]{1,5})\s*:\s*([0-9]{1,6})k", part)
+        if numbers is None:
+            raise ValueError("must be heights and bit rates separated by commas, such as 720:2500k,480:1000k")
+        height, kbps = int(numbers[1]), int(numbers[2])
+        if not MIN_HEIGHT <= height <= MAX_HEIGHT:
+            raise ValueError(f"must have heights from {MIN_HEIGHT} to {MAX_HEIGHT}")
+        if not MIN_KBPS <= kbps <= MAX_KBPS:
+            raise ValueError(f"must have bit rates from {MIN_KBPS}k to {MAX_KBPS}k")
+        if height in found:
+            raise ValueError("must have each height once")
+        found[height] = Rendition(height, kbps * 1000)
+    return tuple(found[height] for height in sorted(found, reverse=True))
 
 
 def _parts(value: str) -> list[str]:

@@ -150,7 +150,7 @@ def _headers(route: Route, status: int, *, deprecated: bool) -> tuple[str, ...]:
 
 def _answer(route: Route, status: int, schemas: Schemas) -> dict[str, Any]:
     description = HTTPStatus(status).phrase
-    if status == HTTPStatus.NOT_MODIFIED:
+    if status in {HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT}:
         return {"description": description}
     if route.result is None:
         content: dict[str, Any] = {"schema": dict(_TEXT)}

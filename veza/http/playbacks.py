@@ -283,7 +283,7 @@ class Playbacks:
 
 def _has_begun(view: PlaylistView | None) -> bool:
     """A playlist without a whole segment is an empty one to players that know nothing of parts."""
-    return view is not None and (view.last_parts > 0 or view.ended)
+    return view is not None and view.has_begun
 
 
 def _is_ready(view: PlaylistView | None, msn: int | None, part: int | None) -> bool:

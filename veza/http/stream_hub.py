@@ -15,6 +15,7 @@ from veza.realtime import commands as c
 from veza.realtime import protocol
 from veza.realtime import stream_commands as s
 from veza.realtime.partition import STREAMS
+from veza.realtime.streams import news
 from veza.realtime.streams.watching import Watched
 
 INBOX_BATCHES = 8
@@ -98,6 +99,8 @@ class StreamHub:
         waiting, entry.waiting = entry.waiting, []
         if isinstance(error, StreamNotFound) or not entry.sockets:
             del self.streams[entry.id]
+            # It was deleted, and whoever told died before we heard.
+            self.fanout.put(entry, [news.gone(entry.id)], Kind.NEWS)
         else:
             # Whoever watches already keeps what they have, until the shard can be asked.
             entry.followed_last = False

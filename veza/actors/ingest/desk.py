@@ -95,27 +95,27 @@ class ShardDesk:
 
     async def _publish(self, user_id: UUID, source_id: UUID, key_hash: bytes) -> Feed:
         stream_id = await streams.newest_open_or_create(self._pool, user_id)
-        source = _Source(source_id, stream_id, user_id, key_hash)
         try:
-            answer = await self._links.ask(lambda ref: self._claim(source, ref), stream_id)
+            return await self._claimed(_Source(source_id, stream_id, user_id, key_hash))
         except Conflict:
             # It ended meanwhile; if that was not the reason the next answer is the same.
             other = await streams.newest_open_or_create(self._pool, user_id)
             if other == stream_id:
                 raise
-            source = _Source(source_id, other, user_id, key_hash)
-            answer = await self._links.ask(lambda ref: self._claim(source, ref), other)
+        return await self._claimed(_Source(source_id, other, user_id, key_hash))
+
+    async def _claimed(self, source: _Source) -> Feed:
+        try:
+            answer = await self._links.ask(lambda ref: self._claim(source, ref), source.stream_id)
         except Unavailable:
             # It may have been let in all the same.
-            self._tell_gone(source_id, stream_id, clean=False)
+            self._tell_gone(source.id, source.stream_id, clean=False)
             raise
-        published = msgspec.convert(answer, s.Published)
-        return self._open(source, published)
+        return self._open(source, msgspec.convert(answer, s.Published))
 
     def _open(self, source: _Source, published: s.Published) -> Feed:
         try:
-            pipeline = self._pipelines.open(published)
-            feed = pipeline.source(lambda clean: self._ended(source, clean))
+            feed = self._pipelines.feed(published, lambda clean: self._ended(source, clean))
         except (OSError, Unavailable) as error:
             log.exception("stream cannot be written", extra={"stream": source.stream_id})
             self._tell_gone(source.id, source.stream_id, clean=False)

@@ -17,7 +17,8 @@ from veza.storage.embedded.process import LAUNCHER
 # How much less it is worth than who chats: at the same load it gets a third of what others get.
 NICENESS: Final = 5
 # It ends by itself when its input does; what does not is asked to, and then killed.
-END_S, TERMINATE_S = 1.0, 0.5
+END_S: Final = 1.0
+TERMINATE_S: Final = 0.3
 # Nothing else of our environment is its business, least of all the secrets: it reads what strangers send.
 ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH")
 
@@ -47,6 +48,8 @@ def arguments(renditions: Sequence[Rendition], outputs: Sequence[int]) -> list[s
     for index, (rendition, output) in enumerate(zip(renditions, outputs, strict=True)):
         bps = str(rendition.video_bps)
         told += ["-map", f"[v{index}]", "-map", "0:a:0?", "-c:a", "copy", "-c:v", "libx264"]
+        # Rates are of time, and not of frames at a rate that is only guessed; it takes one frame more to know it.
+        told += ["-x264-params", "force-cfr=0"]
         told += ["-preset", "veryfast", "-tune", "zerolatency", "-b:v", bps, "-maxrate", bps, "-bufsize", bps]
         told += ["-force_key_frames", "source", "-g", "100000", "-sc_threshold", "0"]
         # Milliseconds, as FLV has them: the default counts frames of a rate that is only guessed.
@@ -124,21 +127,25 @@ class Ffmpeg:
 
     async def stop(self, end_s: float = END_S) -> int:
         """Let it end by itself for so many seconds, for its input was closed; then make it. As `wait`."""
-        for make, seconds in ((self._process.terminate, end_s), (self._process.kill, TERMINATE_S)):
+        for number, seconds in ((signal.SIGTERM, end_s), (signal.SIGKILL, TERMINATE_S)):
             try:
                 async with asyncio.timeout(seconds):
                     return await self.wait()
             except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    make()
+                self._signal(number)
         return await self.wait()
 
     async def kill(self) -> None:
         """At once, if it still runs; nothing can be read of it any more."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self._signal(signal.SIGKILL)
         self._pipes.close()
         await self.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To its whole session, for FFMPEG may name a script that starts the real one."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
 
 
 async def _pipe(ends: ExitStack, pipes: ExitStack) -> tuple[asyncio.StreamReader, int]:

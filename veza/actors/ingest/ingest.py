@@ -13,11 +13,12 @@ import msgspec
 from veza import metrics
 from veza.actors.channel import Endpoint, Inlet
 from veza.actors.gateway_links import GatewayLinks
+from veza.actors.ingest import ffmpeg
 from veza.actors.ingest.desk import ShardDesk
 from veza.actors.ingest.followers import Followers
 from veza.actors.ingest.listener import Listener
 from veza.actors.ingest.mirroring import send_files
-from veza.actors.ingest.pipelines import Pipelines
+from veza.actors.ingest.pipelines import Pipelines, PipelineSettings
 from veza.actors.ingest.recordings import Recordings
 from veza.actors.pulse import Pulse
 from veza.actors.refs import PlaybackGatewayRef, inlet_host
@@ -72,19 +73,22 @@ class Ingest:
     # -- called by the Supervisor ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open everything, then the port. Raises Unavailable when PostgreSQL or the port cannot be used."""
+        """Open everything, then the port. Raises Unavailable when PostgreSQL or the port cannot be used, StartupError when
+        there is no FFMPEG to make LIVE_RENDITIONS.
+        """
         settings = self._settings
+        if settings.live_renditions:
+            ffmpeg.find(settings.ffmpeg)
         self._pool = await open_pool(settings.database_url, size=POOL_SIZE, name=self.name)
         pipelines = Pipelines(
             self.name,
-            settings.live_dir,
+            PipelineSettings(settings.live_dir, settings.recordings_dir, settings.live_renditions, settings.ffmpeg),
             self._pool,
             self._work,
             on_view=self._viewed,
             on_file=self._written,
             on_gone=self._removed,
             tells_files=bool(settings.ray_address),
-            recordings=settings.recordings_dir,
         )
         objects = await self._resources.enter_async_context(open_objects(settings))
         recordings = Recordings(settings.recordings_dir, self._pool, objects, pipelines.more_comes)

@@ -105,7 +105,10 @@ class Listener:
     async def start(self, host: str, port: int, *, shared: bool = False) -> None:
         """Listen; `shared` with others on this machine that share it too. OSError if that cannot be."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), host, port, reuse_port=shared or None)
+        # All who may come can come at once: beyond the backlog the kernel has them try again, seconds later.
+        self._server = await loop.create_server(
+            lambda: _Connection(self), host, port, reuse_port=shared or None, backlog=self.limits.connections
+        )
         self._port = self._server.sockets[0].getsockname()[1]
         self._sweep = self._tasks.start(self._watch(), "rtmp deadlines")
 

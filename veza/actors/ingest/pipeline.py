@@ -127,6 +127,14 @@ class Pipeline:
         """Put the segments to come aside there, to be recorded; None: not any more."""
         self._recorder.kept = directory
 
+    def follow(self, other: "Pipeline") -> None:
+        """Before the first frame of a source, whose times are those of the other's source: show them at the same time,
+        so that a player can go from one to the other.
+        """
+        offset_ms = other._fragmenter.offset_ms
+        if offset_ms is not None:
+            self._fragmenter.follow(offset_ms)
+
     @property
     def fed(self) -> bool:
         """Whether it has a source."""

@@ -7,9 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from veza.actors.ingest.ladder import Ladder, stream_of
+from veza.actors.ingest.listener import Feed
 from veza.actors.ingest.pipeline import Pipeline
 from veza.actors.nodes import node_key
 from veza.actors.tasks import TaskSet
+from veza.config import Rendition
 from veza.errors import Unavailable
 from veza.realtime.hls.health import Report
 from veza.realtime.hls.view import PlaylistView
@@ -30,11 +35,20 @@ SWEEP_S = 30.0
 
 
 class _Entry:
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.view: PlaylistView | None = None
+    def __init__(self, ladder: Ladder) -> None:
+        self.ladder = ladder
+        self.views: dict[str, PlaylistView] = {}
         self.remove_at: float | None = None  # set when it is to end
         self.ended = False
+
+
+class PipelineSettings(msgspec.Struct, frozen=True):
+    """`recordings` is where what is to be recorded is put aside. `program` is the ffmpeg that makes `renditions`."""
+
+    directory: Path
+    recordings: Path
+    renditions: tuple[Rendition, ...] = ()
+    program: str = "ffmpeg"
 
 
 class Pipelines:
@@ -45,7 +59,7 @@ class Pipelines:
     def __init__(
         self,
         name: str,
-        directory: Path,
+        settings: PipelineSettings,
         pool: Any,
         tasks: TaskSet,
         *,
@@ -53,17 +67,15 @@ class Pipelines:
         on_file: Callable[[str, str, bytes], None],
         on_gone: Callable[[str], None],
         tells_files: bool = False,
-        recordings: Path | None = None,
     ) -> None:
-        """`recordings` is where what is to be recorded is put aside."""
         self._name = name
-        self.directory = directory
+        self._settings = settings
+        self.directory = settings.directory
         self._pool = pool
         self._tasks = tasks
         self._on_view = on_view
         self._on_file = on_file if tells_files else None
         self._on_gone = on_gone
-        self._recordings = recordings
         self._entries: dict[str, _Entry] = {}
         self._doubtful = asyncio.Event()
         self._swept_at = 0.0
@@ -72,55 +84,65 @@ class Pipelines:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def open(self, published: Published) -> Pipeline:
-        """The stream's, made when there is none. Raises OSError, and Unavailable once closed."""
+    def feed(self, published: Published, on_ended: Callable[[bool], None]) -> Feed:
+        """For a source; `on_ended` as of `Pipeline.source`. Raises OSError, and Unavailable once closed."""
         if self._closed:
             raise Unavailable("This server is going away.")
         playback_id = published.playback_id
         entry = self._entries.get(playback_id)
-        if entry is None or entry.pipeline.stopped:
+        if entry is None or entry.ladder.main.stopped:
             entry = self._entries[playback_id] = _Entry(self._begin(playback_id, _first_number(published.live_s)))
         entry.remove_at = None
         self._keep(playback_id, entry, is_recorded=published.is_recorded)
-        return entry.pipeline
+        return entry.ladder.source(on_ended)
 
     def _keep(self, playback_id: str, entry: _Entry, *, is_recorded: bool) -> None:
-        place = self._recordings / playback_id if is_recorded and self._recordings is not None else None
-        entry.pipeline.keep(place)
+        entry.ladder.main.keep(self._settings.recordings / playback_id if is_recorded else None)
 
     def more_comes(self, playback_id: str) -> bool:
         """Whether something of this stream may still be put aside."""
         entry = self._entries.get(playback_id)
         return entry is not None and not entry.ended
 
-    def _begin(self, playback_id: str, first: int = 0) -> Pipeline:
-        return Pipeline(
-            self.directory,
-            playback_id,
-            on_view=self._viewed,
-            on_file=self._on_file,
-            tasks=self._tasks,
-            first=first,
-        )
+    def _begin(self, playback_id: str, first: int = 0) -> Ladder:
+        def pipeline(own_id: str, uri: str) -> Pipeline:
+            return Pipeline(
+                self.directory,
+                own_id,
+                on_view=self._viewed,
+                on_file=self._on_file,
+                tasks=self._tasks,
+                uri=uri,
+                first=first,
+            )
+
+        settings = self._settings
+        return Ladder(playback_id, pipeline, settings.program, settings.renditions, self._tasks)
 
     def _viewed(self, playback_id: str, view: PlaylistView) -> None:
-        entry = self._entries.get(playback_id)
+        stream = stream_of(playback_id)
+        entry = self._entries.get(stream)
         if entry is not None:
-            entry.view = view
-            self._on_view(playback_id, view)
+            entry.views[playback_id] = view
+            self._on_view(playback_id, _with_all(view, entry) if playback_id == stream else view)
 
     def has(self, playback_id: str) -> bool:
-        return playback_id in self._entries
+        """Of a stream, or of a rendition."""
+        entry = self._entries.get(stream_of(playback_id))
+        return entry is not None and any(playback_id == pipeline.playback_id for pipeline in entry.ladder)
 
     def view(self, playback_id: str) -> PlaylistView | None:
-        """The newest."""
-        entry = self._entries.get(playback_id)
-        return None if entry is None else entry.view
+        """The newest, of a stream or of a rendition."""
+        entry = self._entries.get(stream_of(playback_id))
+        found = None if entry is None else entry.views.get(playback_id)
+        if entry is None or found is None or playback_id != entry.ladder.playback_id:
+            return found
+        return _with_all(found, entry)
 
     def report(self, playback_id: str) -> Report | None:
         """How well the stream's encoder sends; None where it sends nothing here."""
         entry = self._entries.get(playback_id)
-        return None if entry is None or not entry.pipeline.fed else entry.pipeline.report()
+        return None if entry is None or not entry.ladder.main.fed else entry.ladder.main.report()
 
     # -- what became of them ---------------------------------------------------------------------------------
 
@@ -160,7 +182,9 @@ class Pipelines:
         for playback_id, entry in list(self._entries.items()):
             if entry.remove_at is not None and now > entry.remove_at:
                 await self._remove(playback_id)
-        doubtful = [each for each, entry in self._entries.items() if entry.remove_at is None and not entry.pipeline.fed]
+        doubtful = [
+            each for each, entry in self._entries.items() if entry.remove_at is None and not entry.ladder.main.fed
+        ]
         if doubtful:
             rows = await playbacks.find_all(self._pool, doubtful)
             for playback_id in doubtful:
@@ -171,13 +195,13 @@ class Pipelines:
 
     async def _judge(self, playback_id: str, row: Playback | None) -> None:
         entry = self._entries.get(playback_id)
-        if entry is None or entry.pipeline.fed:
+        if entry is None or entry.ladder.main.fed:
             return
         if row is None:
             await self._remove(playback_id)
         elif row.status not in ON_AIR:
             entry.remove_at = asyncio.get_running_loop().time() + LINGER_S
-            await entry.pipeline.end()
+            await entry.ladder.end()
             entry.ended = True
         elif row.ingest != self._name and row.is_fed:
             # Its encoder came back to another Ingest, which tells players from now on.
@@ -185,25 +209,27 @@ class Pipelines:
 
     async def _remove(self, playback_id: str) -> None:
         entry = self._entries[playback_id]
-        await entry.pipeline.remove()
+        await entry.ladder.remove()
         if self._entries.get(playback_id) is entry:
             del self._entries[playback_id]
-            self._on_gone(playback_id)
+            for pipeline in entry.ladder:
+                self._on_gone(pipeline.playback_id)
 
     async def _sweep(self) -> None:
         """Directories of streams that have ended long ago."""
-        there = set(await asyncio.to_thread(self._directories)) - self._entries.keys()
-        if not there:
+        there = await asyncio.to_thread(self._directories)
+        others = {stream_of(each) for each in there} - self._entries.keys()
+        if not others:
             return
-        kept = await playbacks.still_played(self._pool, there)
-        for playback_id in there - kept:
-            if playback_id not in self._entries:
+        kept = await playbacks.still_played(self._pool, others)
+        for playback_id in there:
+            if stream_of(playback_id) in others - kept - self._entries.keys():
                 await asyncio.to_thread(shutil.rmtree, self.directory / playback_id)
 
     async def close(self) -> None:
         """Stop, so that another Ingest can go on; returns when all is written."""
         self._closed = True
-        await asyncio.gather(*(entry.pipeline.close() for entry in self._entries.values()))
+        await asyncio.gather(*(entry.ladder.close() for entry in self._entries.values()))
 
 
 def _first_number(live_s: float) -> int:
@@ -211,3 +237,13 @@ def _first_number(live_s: float) -> int:
     has a name, and players never go back. Segments are at least two seconds long, but for those that are cut off.
     """
     return 2 * int(live_s)
+
+
+def _with_all(view: PlaylistView, entry: _Entry) -> PlaylistView:
+    """With all renditions that there are in the multivariant playlist."""
+    ids = (pipeline.playback_id for pipeline in entry.ladder.renditions.values())
+    others = [found.multivariant for each in ids if (found := entry.views.get(each)) is not None and found.has_begun]
+    if not others:
+        return view
+    variants = b"".join(other[other.index(b"#EXT-X-STREAM-INF") :] for other in others)
+    return msgspec.structs.replace(view, multivariant=view.multivariant + variants)

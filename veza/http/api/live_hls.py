@@ -5,6 +5,8 @@ here may be read from everywhere, errors too, and nothing depends on a cookie.
 """
 
 import enum
+import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -50,6 +52,9 @@ _NEWEST = "max-age=1"
 _RECORDED = "max-age=60"
 # A name is given once, and what has it never changes.
 _FOR_EVER = "max-age=31536000, immutable"
+
+_NO_FILE = "A stream has no such file."
+_RENDITION = re.compile(r"r\d{3,4}", re.ASCII)
 
 _OPEN = {
     "Access-Control-Allow-Origin": "*",
@@ -176,20 +181,34 @@ async def get_file(ctx: Context, playback: str, name: str, query: Delivery) -> H
     """
     try:
         playback_id, row = await _require(ctx, playback)
-        playbacks = ctx.services.playing
-        if name == RECORDING or (name in (LOW_LATENCY, PLAIN) and row.is_over):
-            replay = await ctx.services.replays.find(ctx.services.pool, row.stream_id)
-            if replay is None:
-                raise NotFound(recordings.NONE)
-            return _playlist(replay.playlist, row, _RECORDED)
-        if name == LOW_LATENCY:
-            view = await playbacks.view(playback_id, row.ingest, query.msn, query.part)
-            return _low_latency(view, row, query)
-        if name == PLAIN:
-            return _playlist((await playbacks.view(playback_id, row.ingest)).plain, row, _NEWEST)
-        if not is_name(name):
-            raise NotFound("A stream has no such file.")
-        return await _file(ctx, playback_id, row, name)
+        if name == RECORDING or row.is_over:
+            return await _recorded(ctx, row, name)
+        return await _live(ctx, playback_id, row, name, query) or await _recorded(ctx, row, name)
+    except VezaError as error:
+        if ctx.request.responded:
+            raise
+        return _refused(ctx, error)
+
+
+@resource.get(
+    "/live/hls/<playback>/<rendition>/<name>",
+    auth=Auth.NONE,
+    errors=(*_ERRORS, NotFound, RangeNotSatisfiable),
+    produces="*/*",
+    also=(206,),
+    limit=PLAYING,
+    limited=False,
+)
+async def get_rendition_file(ctx: Context, playback: str, rendition: str, name: str, query: Delivery) -> HTTPResponse:
+    """Get what a playlist of a smaller picture names.
+
+    The multivariant playlist says which renditions there are.
+    """
+    try:
+        playback_id, row = await _require(ctx, playback)
+        if row.is_over or not _RENDITION.fullmatch(rendition):
+            raise NotFound(_NO_FILE)
+        return _required(await _live(ctx, f"{playback_id}-{rendition}", row, name, query))
     except VezaError as error:
         if ctx.request.responded:
             raise
@@ -204,6 +223,12 @@ async def allow_multivariant(ctx: Context, playback: str) -> HTTPResponse:  # no
 
 @resource.options("/live/hls/<playback>/<name>")
 async def allow_file(ctx: Context, playback: str, name: str) -> HTTPResponse:  # noqa: ARG001 - named by the path
+    """Tell a browser that any site may ask."""
+    return OpenResponse(status=204, headers=_PREFLIGHT)
+
+
+@resource.options("/live/hls/<playback>/<rendition>/<name>")
+async def allow_rendition_file(ctx: Context, playback: str, rendition: str, name: str) -> HTTPResponse:  # noqa: ARG001 - named by the path
     """Tell a browser that any site may ask."""
     return OpenResponse(status=204, headers=_PREFLIGHT)
 
@@ -231,10 +256,26 @@ def _playlist(body: bytes, row: Playback, caching: str) -> HTTPResponse:
     return OpenResponse(body, headers={"Cache-Control": _kept(row, caching)}, content_type=PLAYLIST_TYPE)
 
 
-async def _file(ctx: Context, playback_id: str, row: Playback, name: str) -> HTTPResponse:
-    file = None if row.is_over else await ctx.services.playing.file(playback_id, row.ingest, name)
-    if file is None:
-        return await _recorded(ctx, row, name)
+def _required(found: HTTPResponse | None) -> HTTPResponse:
+    if found is None:
+        raise NotFound(_NO_FILE)
+    return found
+
+
+async def _live(ctx: Context, playback_id: str, row: Playback, name: str, query: Delivery) -> HTTPResponse | None:
+    """A playlist or a file of a stream, or of a rendition, on the air; None where there is none."""
+    playbacks = ctx.services.playing
+    if name == LOW_LATENCY:
+        return _low_latency(await playbacks.view(playback_id, row.ingest, query.msn, query.part), row, query)
+    if name == PLAIN:
+        return _playlist((await playbacks.view(playback_id, row.ingest)).plain, row, _NEWEST)
+    if not is_name(name):
+        return None
+    file = await playbacks.file(playback_id, row.ingest, name)
+    return None if file is None else await _file(ctx, file, row, name)
+
+
+async def _file(ctx: Context, file: io.FileIO, row: Playback, name: str) -> HTTPResponse:
     with file:
         size = file.seek(0, 2)
         request = ctx.request
@@ -255,10 +296,15 @@ async def _file(ctx: Context, playback_id: str, row: Playback, name: str) -> HTT
 
 
 async def _recorded(ctx: Context, row: Playback, name: str) -> HTTPResponse:
-    """A file of a recording. Raises NotFound."""
+    """A playlist or a file of a recording. Raises NotFound."""
+    if name in (RECORDING, LOW_LATENCY, PLAIN):
+        replay = await ctx.services.replays.find(ctx.services.pool, row.stream_id)
+        if replay is None:
+            raise NotFound(recordings.NONE)
+        return _playlist(replay.playlist, row, _RECORDED)
     found = await recordings.file(ctx.services.pool, row.stream_id, name)
     if found is None or ctx.services.objects is None:
-        raise NotFound("A stream has no such file.")
+        raise NotFound(_NO_FILE)
     response = OpenResponse(
         headers={"Cache-Control": _kept(row, _FOR_EVER), "Content-Length": str(found.size_bytes)},
         content_type=_type_of(name),

@@ -12,7 +12,7 @@ from veza.realtime.principal import Role
 from veza.realtime.streams.life import StreamStatus
 from veza.storage import playbacks
 
-resource = Resource("live", "Live streams and their chats.")
+resource = Resource("live-health", "How well encoders send.")
 
 
 class StreamHealth(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from veza.realtime.streams.chat import StreamMessage
 from veza.storage import recordings, streams
 from veza.storage.streams import PLAYBACK_URL
 
-resource = Resource("live recordings", "What is kept of live streams.")
+resource = Resource("live-recordings", "What is kept of live streams.")
 
 
 class Recording(msgspec.Struct, frozen=True):

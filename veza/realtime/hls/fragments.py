@@ -146,6 +146,15 @@ class Fragmenter:
         """How many jumps of the encoder's clocks were put right."""
         return self._timeline.mended
 
+    @property
+    def offset_ms(self) -> float | None:
+        """What is added to the times of the source; None before its first frame."""
+        return self._timeline.offset_ms
+
+    def follow(self, offset_ms: float) -> None:
+        """Before the first frame of a source: add the same as another Fragmenter of the same times."""
+        self._timeline.follow(offset_ms)
+
     def configure(self, track: Track) -> None:
         self._configured[track.is_video] = track
 

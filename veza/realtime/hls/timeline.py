@@ -56,6 +56,15 @@ class Timeline:
     def clock(self, video: bool) -> Clock | None:
         return self._clocks.get(video)
 
+    @property
+    def offset_ms(self) -> float | None:
+        """What is added to the encoder's times; None before the first frame of a source."""
+        return self._offset
+
+    def follow(self, offset_ms: float) -> None:
+        """Before the first frame of a source: place it beside another stream of the same encoder's times."""
+        self._offset = offset_ms
+
     def use(self, video: bool, track: Track) -> None:
         """A track begins, or goes on after its last frame was given a length."""
         old, new = self._clocks.get(video), Clock(track)

@@ -37,6 +37,11 @@ class PlaylistView(msgspec.Struct, frozen=True, array_like=True):
     multivariant: bytes
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is something for players that know whole segments only."""
+        return self.last_parts > 0 or self.ended
+
+    @property
     def target_s(self) -> int:
         """The target duration, in seconds; 1 where no playlist is rendered."""
         found = _TARGET.search(self.plain) or _TARGET.search(self.low_latency)

@@ -211,6 +211,7 @@ class StreamCore(Owned):
     def tick(self, wall: datetime, now: float, *, storing: bool) -> StreamBatch:
         """What has become due. Only while `storing` is anything decided that must be stored."""
         if now - self._ticked_at > AWAKE_S:
+            # Asleep, and deaf: what was said meanwhile is still to be heard.
             self._awake_at = now
         self._ticked_at = now
         round_ = StreamRound(self, wall, now, NOTHING)

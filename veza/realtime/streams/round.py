@@ -11,9 +11,10 @@ from veza.realtime import stream_commands as s
 from veza.realtime.batch import refusal
 from veza.realtime.known import Stored
 from veza.realtime.streams import life as lives
+from veza.realtime.streams import news
 from veza.realtime.streams import stream as streams
 from veza.realtime.streams.batch import Appointed, Lifted, Sanction, StreamBatch
-from veza.realtime.streams.life import Life, Source, Step, StreamStatus
+from veza.realtime.streams.life import Source, Step, StreamStatus
 from veza.realtime.streams.stream import LiveStream
 from veza.realtime.streams.supplies import StreamSupplies
 
@@ -233,14 +234,14 @@ class StreamRound:
     def _reread(self, gateway: str, stream: LiveStream, command: s.RereadStream) -> None:
         shown = self.supplies.shown.get(stream.id)
         if shown is None:
-            self.tell_all(stream, s.StreamChanged(stream.id, None, [streams.gone(stream.id)]))
+            self.tell_all(stream, s.StreamChanged(stream.id, None, [news.gone(stream.id)]))
             self.core.unload(stream.id)
         elif command.revoke:
             self._step(stream, lives.revoke(stream.life, self.wall))
         else:
             stream.reread(shown)
             stream.settle_status()
-            self._changed(stream, stream.updated(self.wall))
+            self._changed(stream, news.updated(stream.view(self.wall)))
         self._answer(gateway, command)
 
     def expire(self, stream: LiveStream, grace_s: float) -> None:
@@ -261,11 +262,4 @@ class StreamRound:
         stream.life = after
         self.batch.lives[stream.id] = after
         self.batch.figures[stream.id] = stream.figures()
-        self._changed(stream, self._news(stream, before, after))
-
-    def _news(self, stream: LiveStream, before: Life, after: Life) -> bytes:
-        if after.on_air and not before.on_air:
-            return stream.started()
-        if after.status is StreamStatus.ENDED:
-            return stream.stopped(self.wall)
-        return stream.updated(self.wall)
+        self._changed(stream, news.change(before.status, stream.view(self.wall)))

@@ -109,22 +109,6 @@ class LiveStream:
 
     # -- frames ----------------------------------------------------------------------------------------------
 
-    def started(self) -> bytes:
-        started_at = self.life.started_at
-        return self._frame(
-            "stream_started",
-            started_at=started_at and protocol.timestamp(started_at),
-            playback_url=self.shown.playback_url,
-        )
-
-    def stopped(self, now: datetime) -> bytes:
-        return self._frame(
-            "stream_stopped", duration_s=round(self.life.duration_s(now), 3), peak_viewers=self.audience.peak
-        )
-
-    def updated(self, now: datetime) -> bytes:
-        return self._frame("stream_updated", stream=self.view(now))
-
     def viewer_count(self, count: int) -> bytes:
         return self._frame("viewer_count", count=count)
 
@@ -136,11 +120,6 @@ class LiveStream:
 
     def _frame(self, kind: str, **fields: object) -> bytes:
         return protocol.frame({"type": kind, "stream_id": self.id, **fields})
-
-
-def gone(stream_id: UUID) -> bytes:
-    """The frame that tells of a deleted stream."""
-    return protocol.frame({"type": "stream_updated", "stream_id": stream_id, "deleted": True})
 
 
 def wire(message: StreamMessage) -> dict[str, object]:

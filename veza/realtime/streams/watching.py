@@ -12,6 +12,7 @@ from veza.realtime import commands as c
 from veza.realtime import protocol
 from veza.realtime import stream_commands as s
 from veza.realtime.frames import payload_of
+from veza.realtime.streams import news
 from veza.realtime.streams.chat import RECENT
 
 S = TypeVar("S")
@@ -106,10 +107,12 @@ class Watched(Generic[S]):
     # -- from the shard --------------------------------------------------------------------------------------
 
     def followed(self, answer: s.StreamFollowed) -> tuple[list[bytes], int]:
-        """The shard knows who is here. Returns messages that were missed since the last time, as frames, and how many
-        more there were.
+        """The shard knows who is here. Returns what was missed since the last time, as frames, and how many more
+        messages there were.
         """
-        first = self.state is None
+        first, changed = self.state is None, list[bytes]()
+        if self.state is not None:
+            changed = news.missed(self.state.shown, answer.state.shown)
         self.state, self.viewers = answer.state, answer.viewers
         missed = [] if first else [(seq, data) for seq, data in answer.recent if seq > self.head]
         # Where the oldest that is known comes right behind what was seen, those between were deleted.
@@ -118,7 +121,7 @@ class Watched(Generic[S]):
         self.recent.clear()
         self.recent.extend(answer.recent)
         self.head = answer.head
-        return [protocol.frame(msgspec.Raw(data)) for _, data in missed], skipped
+        return [*(protocol.frame(msgspec.Raw(data)) for _, data in missed), *changed], skipped
 
     def said(self, events: c.Events) -> list[bytes]:
         """Frames of messages that are new here."""
