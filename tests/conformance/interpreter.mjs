@@ -198,13 +198,8 @@ class Stage {
 const STEPS = {
   async connect(stage, step) {
     const chat = await stage.clients.get(step.as).connect(camelOptions(step.connect));
-    stage.devices.set(deviceName(step), {
-      chat,
-      rooms: new Map(),
-      latest: null,
-      stream: null,
-      events: chat.events(),
-    });
+    const events = chat.events();
+    stage.devices.set(deviceName(step), { chat, rooms: new Map(), latest: null, stream: null, events });
   },
 
   async disconnect(stage, step) {

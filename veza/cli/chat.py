@@ -5,16 +5,17 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any
 
 import click
 import msgspec
 
+from veza.cli.chat_help import NAMES
 from veza.cli.chat_session import ChatSession
-from veza.cli.chat_text import Line, harmless, plain
-from veza.cli.chat_tokens import TokenFile, token_file
-from veza.client import Account, Chat, Client, ClientError, RateLimited, Tokens, Unauthenticated
-from veza.errors import StartupError
+from veza.cli.chat_text import Line, plain
+from veza.cli.sign_in import SignIn, run_signed_in, sign_in_options
+from veza.client import Account, Chat, Client, RateLimited
 
 # How long a pipe waits, after its last line was stored, to see that line come back.
 _ECHO_S = 5.0
@@ -40,15 +41,9 @@ A message is shown as sent when it is stored; a cut connection comes back by its
 and nothing is lost or sent twice."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(SignIn, frozen=True, kw_only=True):
     """The command line, as given."""
 
-    url: str
-    username: str | None
-    email: str | None
-    register: bool
-    password_stdin: bool
-    remember: bool
     room: str | None
     plain: bool
     follow: bool
@@ -60,12 +55,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(epilog=EPILOG)
-@click.option("--url", envvar="VEZA_URL", default="http://localhost:8080", show_default=True, help="The server.")
-@click.option("--email", help="Sign in with this address (asked for when missing).")
-@click.option("--register", is_flag=True, help="Make the account first; needs --username and --email.")
-@click.option("--username", help="The new account's name.")
-@click.option("--password-stdin", is_flag=True, help="The first line of standard input is the password.")
-@click.option("--remember", is_flag=True, help="Keep the sign-in for the next time, in your configuration folder.")
+@sign_in_options
 @click.option("--room", help="Open this room at once: an id, or the name of one of yours.")
 @click.option("--plain", is_flag=True, help="No screen: send the lines of standard input, print what comes.")
 @click.option("--follow", is_flag=True, help="After the last line or command, go on printing.")
@@ -73,40 +63,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def chat(**given: Any) -> None:
     """Chat in the terminal."""
     options = msgspec.convert(given, Options)
-    if options.register and not (options.username and options.email):
-        raise click.UsageError("--register needs --username and --email.")
     if options.interactive and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("There is no terminal here: use --plain or --exec.")
-    try:
-        with token_file() as file:
-            if file is None and options.remember:
-                raise StartupError("Another `veza chat` keeps the sign-in; close it or leave out --remember.")
-            asyncio.run(_chat(options, file))
-    except ClientError as error:
-        wait = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
-        raise StartupError(harmless(f"{error.message}{wait}")) from error
-    except KeyboardInterrupt:
-        click.echo("", err=True)
+    run_signed_in(options, partial(_chat, options))
 
 
-async def _chat(options: Options, file: TokenFile | None) -> None:
-    url = options.url.rstrip("/")
-    known = file.get(url) if file is not None and not options.register else None
-    if known is not None and options.email not in (None, known.email):
-        known = None
-    email = known.email if known is not None else options.email
-
-    def keep(tokens: Tokens | None) -> None:
-        if file is not None and email is not None and (options.remember or known is not None):
-            file.put(url, email, tokens)
-
-    async with Client(url, tokens=known.tokens if known else None, on_tokens=keep) as veza:
-        me = await _resume(veza) if known is not None else None
-        if me is None:
-            email = email or click.prompt("E-mail")
-            me = await _sign_in(veza, options, email)
-        async with veza.connect() as connection:
-            await _talk(veza, connection, me, options)
+async def _chat(options: Options, veza: Client, me: Account) -> None:
+    async with veza.connect() as connection:
+        await _talk(veza, connection, me, options)
 
 
 async def _talk(veza: Client, connection: Chat, me: Account, options: Options) -> None:
@@ -114,32 +78,15 @@ async def _talk(veza: Client, connection: Chat, me: Account, options: Options) -
         async with ChatSession(veza, connection, me, _print, _nothing) as session:
             await session.until_ended(_run_plain(session, options))
         return
-    from veza.cli.chat_screen import Screen  # prompt_toolkit takes its time to load
+    from veza.cli.chat_screen import Screen, TypingNotice  # prompt_toolkit takes its time to load
 
-    screen = Screen()
-    async with ChatSession(veza, connection, me, screen.show, screen.redraw) as session:
+    screen = Screen(NAMES)
+    async with (
+        ChatSession(veza, connection, me, screen.show, screen.redraw) as session,
+        TypingNotice(session) as typing,
+    ):
         await session.handle(f"/open {options.room}" if options.room else "/rooms")
-        await session.until_ended(screen.converse(session))
-
-
-async def _resume(veza: Client) -> Account | None:
-    """Who the kept tokens belong to; None when they are good no more."""
-    try:
-        return await veza.me()
-    except Unauthenticated:
-        return None
-
-
-async def _sign_in(veza: Client, options: Options, email: str) -> Account:
-    if options.password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=options.register)
-    else:
-        raise StartupError("There is no terminal to ask for the password; give --password-stdin.")
-    if options.register:
-        return await veza.register(options.username or "", email, password)
-    return await veza.login(email, password)
+        await session.until_ended(screen.converse(session, typing.wrote))
 
 
 async def _run_plain(session: ChatSession, options: Options) -> None:

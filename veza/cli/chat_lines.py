@@ -25,6 +25,7 @@ from veza.cli.chat_text import (
 )
 from veza.client import (
     Account,
+    ClientError,
     Conversation,
     Durable,
     EventsExpired,
@@ -88,7 +89,7 @@ class Lines:
             line.append((DIM, f"  {message.reply_count} in /thread {message.seq}"))
         for file in message.attachments:
             text = f"📎 {harmless(file.name)} ({size(file.size_bytes)})  /save {message.seq}"
-            line += [(DIM, f"\n{_indent(head)}"), ("", text)]
+            line += [(DIM, f"\n{indent(head)}"), ("", text)]
         return line
 
     def _edited(self, event: MessageEdited) -> Line:
@@ -113,7 +114,7 @@ class Lines:
         line = list(head)
         for number, text in enumerate(harmless_lines(content)):
             if number:
-                line.append((DIM, f"\n{_indent(head)}"))
+                line.append((DIM, f"\n{indent(head)}"))
             line += self._marked(text) if mentioned else [("", text)]
         return line
 
@@ -154,7 +155,13 @@ class Lines:
         return f"{before}#{found.seq} {name_of(found.sender)}{words}"
 
 
-def _indent(head: Line) -> str:
+def refusal_line(error: ClientError) -> Line:
+    wait = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
+    return note(f"{harmless(error.message)}{wait}", ERROR)
+
+
+def indent(head: Line) -> str:
+    """What stands before the further lines of a text, so that none can pose as a sender."""
     return " " * (width(plain(head)) - 2) + "│ "
 
 

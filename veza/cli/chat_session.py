@@ -8,12 +8,13 @@ from typing import Self
 
 from veza.cli.chat_files import FileCommands
 from veza.cli.chat_help import explain, overview
-from veza.cli.chat_lines import Lines, notification_line, title
+from veza.cli.chat_lines import Lines, notification_line, refusal_line, title
 from veza.cli.chat_messages import MessageCommands
 from veza.cli.chat_moderation import ModerationCommands
 from veza.cli.chat_people import PeopleCommands
 from veza.cli.chat_rooms import RoomCommands
 from veza.cli.chat_roster import Roster
+from veza.cli.chat_tasks import stop, until_ended
 from veza.cli.chat_text import ERROR, Line, harmless, note
 from veza.cli.chat_timeline import Timeline
 from veza.client import (
@@ -79,20 +80,12 @@ class ChatSession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await _stop(self._events)
-        await _stop(self._reader)
+        await stop(self._events)
+        await stop(self._reader)
 
     async def until_ended(self, work: Coroutine[None, None, None]) -> None:
         """Do `work`, but stop when the connection has ended for good: then what ended it is raised."""
-        working = asyncio.create_task(work, name="chat-work")
-        waited = {working} if self._events is None else {working, self._events}
-        try:
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if self._events is not None and self._events.done():
-                self._events.result()
-            await working
-        finally:
-            await _stop(working)
+        await until_ended(work, self._events)
 
     @property
     def commands(self) -> list[str]:
@@ -117,8 +110,7 @@ class ChatSession:
         except SessionEnded:
             raise
         except ClientError as error:
-            wait = f" Try again in {error.retry_after:.0f} s." if error.retry_after else ""
-            self.show(note(f"{harmless(error.message)}{wait}", ERROR))
+            self.show(refusal_line(error))
             return True
 
     async def execute(self, line: str) -> bool:
@@ -176,7 +168,7 @@ class ChatSession:
         page = await self.veza.conversations.history(conversation.id, _FIRST_HISTORY)
         if self.room is not None:
             await self.room.leave()
-        await _stop(self._reader)
+        await stop(self._reader)
         newest = max((message.seq for message in page.messages), default=0)
         # From before the page was read: what came between the calls is not missed, and a message not shown twice.
         room = await self.chat.join(conversation.id, max(conversation.last_seq, newest))
@@ -197,7 +189,7 @@ class ChatSession:
         """The open room is left."""
         if self.room is not None:
             await self.room.leave()
-        await _stop(self._reader)
+        await stop(self._reader)
         self.room, self.conversation = None, None
         self.show(note(told))
         self.changed()
@@ -269,13 +261,3 @@ class ChatSession:
             raise ClientError(f"There is no help on {harmless(wanted)}; /help lists what there is.")
         for line in lines:
             self.show(line)
-
-
-async def _stop(task: asyncio.Task[None] | None) -> None:
-    """End a task; what it failed with is raised, except for what `until_ended` has told already."""
-    if task is not None:
-        task.cancel()
-        await asyncio.wait([task])
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None and not isinstance(failure, ClientError):
-            raise failure

@@ -17,6 +17,7 @@ COMMANDS = {
     "flags": ("switches", "List feature flags; turn one on or off."),
     "ledger": ("ledger", "Prove that every cent is accounted for; show balances."),
     "chat": ("chat", "Chat in the terminal."),
+    "live": ("live", "Go on the air; watch live streams in the terminal."),
     "status": ("status", "What runs, where, how well."),
     "cluster": ("cluster", "Nodes of a Ray cluster: start, scale, drain."),
     "doctor": ("doctor", "Check settings and services; say how to mend them."),
@@ -52,6 +53,7 @@ Examples:
   veza serve --print-config         every setting, and where it comes from
   veza createadmin --username ada --email ada@example.org --password-stdin
   veza chat                         talk to the platform on this machine
+  veza live key                     what OBS needs to go on the air
   veza status -o json               for scripts
   veza doctor                       what is wrong, and what mends it
 

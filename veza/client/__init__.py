@@ -1,4 +1,4 @@
-"""The asyncio SDK: accounts and rooms over REST, live rooms over one socket that heals itself.
+"""The asyncio SDK: accounts, rooms and live streams over REST, and as they happen over one socket that heals itself.
 
 async with Client("http://localhost:8080") as veza:
     await veza.login("ada@example.com", "Correct-Horse-9")
@@ -58,6 +58,40 @@ from veza.client.events import (
     Transient,
     Typing,
 )
+from veza.client.live_events import (
+    OtherStreamEvent,
+    StreamEvent,
+    StreamMessageDeleted,
+    StreamMessagesSkipped,
+    StreamReactions,
+    StreamStarted,
+    StreamStopped,
+    StreamUpdated,
+    ViewerCount,
+)
+from veza.client.live_models import (
+    Follow,
+    Followers,
+    Following,
+    FollowState,
+    OwnStream,
+    OwnStreams,
+    Playback,
+    Recording,
+    RecordingMessage,
+    RecordingMessages,
+    Stream,
+    StreamHealth,
+    StreamKey,
+    StreamMessage,
+    StreamMessages,
+    StreamModerator,
+    StreamModerators,
+    Streams,
+    StreamSanction,
+    StreamSanctioned,
+    StreamSanctions,
+)
 from veza.client.models import (
     Account,
     Attachment,
@@ -88,6 +122,7 @@ from veza.client.models import (
 from veza.client.rest import Client
 from veza.client.rooms import Room
 from veza.client.socket import Chat, Status
+from veza.client.streams import WatchedStream
 from veza.client.subscription import Subscription
 
 __all__ = [
@@ -112,6 +147,10 @@ __all__ = [
     "Download",
     "Durable",
     "EventsExpired",
+    "Follow",
+    "FollowState",
+    "Followers",
+    "Following",
     "Health",
     "HistoryPage",
     "InvalidArgument",
@@ -135,8 +174,12 @@ __all__ = [
     "Notifications",
     "OtherEvent",
     "OtherRoomEvent",
+    "OtherStreamEvent",
+    "OwnStream",
+    "OwnStreams",
     "PermissionDenied",
     "Person",
+    "Playback",
     "Presence",
     "ProtocolError",
     "PublicRoom",
@@ -146,6 +189,9 @@ __all__ = [
     "ReactionAdded",
     "ReactionRemoved",
     "Read",
+    "Recording",
+    "RecordingMessage",
+    "RecordingMessages",
     "Room",
     "RoomDeleted",
     "RoomEvent",
@@ -159,6 +205,24 @@ __all__ = [
     "SessionEnded",
     "Status",
     "Stored",
+    "Stream",
+    "StreamEvent",
+    "StreamHealth",
+    "StreamKey",
+    "StreamMessage",
+    "StreamMessageDeleted",
+    "StreamMessages",
+    "StreamMessagesSkipped",
+    "StreamModerator",
+    "StreamModerators",
+    "StreamReactions",
+    "StreamSanction",
+    "StreamSanctioned",
+    "StreamSanctions",
+    "StreamStarted",
+    "StreamStopped",
+    "StreamUpdated",
+    "Streams",
     "Subscription",
     "Tokens",
     "Transient",
@@ -166,4 +230,6 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "UserBlocked",
+    "ViewerCount",
+    "WatchedStream",
 ]

@@ -1,8 +1,11 @@
-"""Where a reader stands in a room: which events to hand on, which were seen, when to ask the server again."""
+"""Where a reader stands in a room, or a viewer in a stream: what to hand on, what was seen, when to ask again."""
 
 import enum
-from collections.abc import Iterable
-from typing import TypeVar
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 
@@ -84,3 +87,76 @@ class RoomCursor:
         if gone:
             self.last_seq = gone[-1]
             fresh.append(gone)
+
+
+# As many as the server shows whoever comes: of older messages it does not say whether they are still there.
+_REMEMBERED = 50
+
+
+class Recent(msgspec.Struct, Generic[T], frozen=True):
+    """What the last messages of a stream tell whoever was away: `fresh` are new, in order, after `skipped` others that
+    cannot be had here; `deleted` are the ids of those that were shown and are gone.
+    """
+
+    skipped: int
+    fresh: list[T]
+    deleted: list[str]
+
+
+class StreamCursor:
+    """Lets every message of a stream through at most once, in order of `seq`.
+
+    `last_seq` is the newest let through, None until the first answer. `live` is true while the connection watches. Who
+    watches is not promised all: gaps between live messages are passed over, and the server counts them.
+    """
+
+    def __init__(self, last_seq: int | None = None) -> None:
+        if last_seq is not None and last_seq < 0:
+            raise ValueError("last_seq is at least 0")
+        self.last_seq = last_seq
+        self.live = False
+        self._shown: OrderedDict[str, int] = OrderedDict()  # ids of the last messages let through, with their seq
+
+    def suspend(self) -> None:
+        """The connection is gone: only the last messages continue from here."""
+        self.live = False
+
+    def message(self, seq: int, message_id: str) -> bool:
+        """Whether to hand on a live message. While not `live`, the answer that is on its way has it."""
+        if not self.live or seq <= (self.last_seq or 0):
+            return False
+        self._show(seq, message_id)
+        return True
+
+    def deleted(self, message_id: str) -> None:
+        """It is known to be gone."""
+        self._shown.pop(message_id, None)
+
+    def recent(self, messages: Sequence[tuple[int, str, T]]) -> Recent[T]:
+        """Take the last messages, as `(seq, id, message)`: the connection watches from here on."""
+        self.live = True
+        ordered = sorted(messages, key=lambda one: one[0])
+        # Nothing is known of what came before the oldest; of what follows it, that what is missing is deleted.
+        oldest = ordered[0][0] if ordered else None
+        still_there = {message_id for _, message_id, _ in ordered}
+        deleted = [
+            message_id
+            for message_id, seq in self._shown.items()
+            if oldest is not None and seq >= oldest and message_id not in still_there
+        ]
+        for message_id in deleted:
+            self.deleted(message_id)
+        skipped = 0 if self.last_seq is None or oldest is None else max(0, oldest - self.last_seq - 1)
+        fresh = []
+        for seq, message_id, message in ordered:
+            if seq > (self.last_seq or 0):
+                self._show(seq, message_id)
+                fresh.append(message)
+        self.last_seq = self.last_seq or 0
+        return Recent(skipped, fresh, deleted)
+
+    def _show(self, seq: int, message_id: str) -> None:
+        self.last_seq = seq
+        self._shown[message_id] = seq
+        if len(self._shown) > _REMEMBERED:
+            self._shown.popitem(last=False)

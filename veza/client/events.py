@@ -1,7 +1,8 @@
 """What arrives over the socket without being asked for.
 
-A *durable* event has a `room_id` and a `seq` and comes by `async for event in room`. All others come by
-`chat.events()` and may be dropped or coalesced by the server.
+A *durable* event has a `room_id` and a `seq` and comes by `async for event in room`. What happens in a live stream
+that is watched comes by `async for event in stream` (see `live_events`). All others come by `chat.events()` and may be
+dropped or coalesced by the server.
 """
 
 import logging
@@ -137,16 +138,16 @@ class Read(Model, frozen=True, kw_only=True):
 
 
 class OtherEvent(Model, frozen=True, kw_only=True):
-    """A transient event of a kind this version has no class for (those of live streams, too)."""
+    """A transient event of a kind this version has no class for, or of a stream that nobody watches here."""
 
     type: str
     data: dict[str, Any]
 
 
 class Connected(Model, frozen=True, kw_only=True):
-    """The socket is up (again). Rooms catch up from where they stood."""
+    """The socket is up (again). Rooms and streams catch up from where they stood."""
 
-    session_id: str
+    session_id: str | None
     attempt: int
 
 

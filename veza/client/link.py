@@ -105,14 +105,15 @@ class Link:
                 waiter.future.set_exception(error)
 
 
-def socket_url(base_url: str, token: str) -> str:
-    """`http(s)://host/prefix` as the address of its socket."""
+def socket_url(base_url: str, token: str | None) -> str:
+    """`http(s)://host/prefix` as the address of its socket; without a token, of one that is anonymous."""
     parts = urlsplit(base_url)
     scheme = "wss" if parts.scheme == "https" else "ws"
-    return urlunsplit((scheme, parts.netloc, f"{parts.path}/api/v1/ws", f"token={quote(token, safe='')}", ""))
+    query = "anonymous=1" if token is None else f"token={quote(token, safe='')}"
+    return urlunsplit((scheme, parts.netloc, f"{parts.path}/api/v1/ws", query, ""))
 
 
-async def dial(base_url: str, token: str, timeout: float) -> Link:
+async def dial(base_url: str, token: str | None, timeout: float) -> Link:
     """Open a socket and read its welcome, in `timeout` seconds. Raises a `ClientError`."""
     try:
         async with asyncio.timeout(timeout):

@@ -12,6 +12,7 @@ import msgspec
 from veza.client.auth import Tokens
 from veza.client.calls import Calls
 from veza.client.errors import ClientError, Unauthenticated
+from veza.client.live_models import Followers, Following, FollowState
 from veza.client.models import Account, Blocks, Credentials, Health, Notification, Person, Session, Sessions
 from veza.client.socket import Chat, Status
 from veza.client.transport import Transport, part
@@ -46,6 +47,8 @@ class Client:
         self.moderation = self._calls.moderation
         self.attachments = self._calls.attachments
         self.notifications = self._calls.notifications
+        self.live = self._calls.live
+        self.live_moderation = self._calls.live_moderation
         self._chats: weakref.WeakSet[Chat] = weakref.WeakSet()
         self._presence: Status | None = None
 
@@ -117,6 +120,23 @@ class Client:
         """Whom this account has blocked."""
         return await self._transport.call("GET", "users/me/blocks", Blocks, query={"limit": limit, "offset": offset})
 
+    async def follow(self, user_id: str) -> FollowState:
+        """Hear of what a person does, such as that they are on the air."""
+        return await self._transport.call("POST", f"users/{part(user_id)}/follow", FollowState)
+
+    async def unfollow(self, user_id: str) -> FollowState:
+        return await self._transport.call("DELETE", f"users/{part(user_id)}/follow", FollowState)
+
+    async def followers(self, user_id: str, limit: int = 20, offset: int = 0) -> Followers:
+        """Who follows a person."""
+        query = {"limit": limit, "offset": offset}
+        return await self._transport.call("GET", f"users/{part(user_id)}/followers", Followers, query=query)
+
+    async def following(self, user_id: str, limit: int = 20, offset: int = 0) -> Following:
+        """Whom a person follows."""
+        query = {"limit": limit, "offset": offset}
+        return await self._transport.call("GET", f"users/{part(user_id)}/following", Following, query=query)
+
     async def set_presence(self, status: Status) -> None:
         """How others see this account: on all its sockets, the present ones and those to come."""
         self._presence = status
@@ -130,19 +150,25 @@ class Client:
         """A token for one socket, good for minutes and for nothing else."""
         return (await self._transport.call("GET", "chat/token", _ChatToken)).token
 
-    def connect(self, *, buffer: int = 1000, command_timeout: float = 10.0, patience: float = 30.0) -> Chat:
-        """A socket: `async with veza.connect() as chat`. See `Chat` for the arguments."""
+    def connect(
+        self, *, buffer: int = 1000, command_timeout: float = 10.0, patience: float = 30.0, anonymous: bool = False
+    ) -> Chat:
+        """A socket: `async with veza.connect() as chat`. See `Chat` for the arguments.
+
+        One that is `anonymous` needs no sign-in, and can only watch live streams.
+        """
         chat = Chat(
             self._transport.base_url,
-            self.chat_token,
+            None if anonymous else self.chat_token,
             buffer=buffer,
             command_timeout=command_timeout,
             patience=patience,
-            presence=self._presence,
+            presence=None if anonymous else self._presence,
             calls=self._calls,
             on_notification=self.notifications.receive,
         )
-        self._chats.add(chat)
+        if not anonymous:
+            self._chats.add(chat)
         return chat
 
     async def _sign_in(self, path: str, body: dict[str, str]) -> Account:

@@ -26,7 +26,9 @@ from veza.client.joined import JoinedRooms
 from veza.client.link import Link, closing_error, dial
 from veza.client.models import Notification
 from veza.client.rooms import Room
+from veza.client.streams import WatchedStream
 from veza.client.subscription import Subscription, Subscriptions
+from veza.client.watched import WatchedStreams
 from veza.client.wire import Frame, Welcome, read_frame, wire_refusal
 
 T = TypeVar("T")
@@ -42,14 +44,15 @@ _LONGEST_BACKOFF_S = 10.0
 
 
 class Chat:
-    """One socket for all rooms; use it as an async context manager.
+    """One socket for all rooms and live streams; use it as an async context manager.
 
-    It comes back by itself after any cut, with full jitter, and each room continues where it stood. Entering
+    It comes back by itself after any cut, with full jitter, and each of them continues where it stood. Entering
     waits up to `patience` seconds for the first connection. `command_timeout` bounds one try of a command.
     `buffer` is how many events a room holds for its consumer, who may lag behind them: then reading pauses
     for this socket, up to `longest_pause` seconds and not while a command waits for its reply; after that the
     room drops what comes and reads it from the server's log when the consumer has caught up. Nothing is lost,
-    memory is bounded. `presence` is how others see this account, from the first connection on. `calls` is the
+    memory is bounded. A stream holds as many and drops its oldest. `chat_token` is None for a socket that is anonymous,
+    and can only watch streams. `presence` is how others see this account, from the first connection on. `calls` is the
     REST side, which some methods of rooms need; `on_notification` is told of each notification. `chance` is the
     randomness of the backoff, in [0, 1).
     """
@@ -57,7 +60,7 @@ class Chat:
     def __init__(
         self,
         base_url: str,
-        chat_token: Callable[[], Awaitable[str]],
+        chat_token: Callable[[], Awaitable[str]] | None,
         *,
         buffer: int = 1000,
         command_timeout: float = 10.0,
@@ -89,6 +92,7 @@ class Chat:
         self._rooms = JoinedRooms(
             self, self._jobs, buffer=buffer, patience=patience, longest_pause=longest_pause, chance=chance
         )
+        self._streams = WatchedStreams(self, self._jobs, buffer=buffer, patience=patience, chance=chance)
         self._bug: BaseException | None = None
 
     async def __aenter__(self) -> Self:
@@ -165,8 +169,24 @@ class Chat:
             except ConnectionLost:
                 _log.debug("cut while leaving: the next connection does not join this room")
 
+    async def watch(self, stream_id: str, last_seq: int | None = None) -> WatchedStream:
+        """Watch a live stream, in whatever state it is: from its last 50 messages on, or from those after `last_seq`.
+
+        A stream that is watched already is returned as it is. Raises `NotFound`, `Banned`, `RateLimited` (a socket
+        watches 20 streams) and, after `patience`, `CommandTimeout`.
+        """
+        return await self._streams.watch(stream_id, last_seq)
+
+    async def unwatch(self, stream: WatchedStream) -> None:
+        """See `WatchedStream.unwatch`."""
+        if self._streams.forget(stream) and self._link is not None:
+            try:
+                await self.request("unwatch_stream", {"stream_id": stream.id})
+            except ConnectionLost:
+                _log.debug("cut while leaving: the next connection does not watch this stream")
+
     def events(self, limit: int = 1000) -> Subscription[Transient]:
-        """Everything that is not a durable room event, from now on; the oldest are dropped beyond `limit`."""
+        """What is no durable event of a room and of no watched stream, from now on; the oldest go beyond `limit`."""
         return self._subscriptions.open(limit, self._ended)
 
     async def set_presence(self, status: Status) -> None:
@@ -248,6 +268,7 @@ class Chat:
             self._settled.set()
             told = None if isinstance(error, ChatClosed) else error
             self._rooms.end(told)
+            self._streams.end(told)
             self._subscriptions.close(told)
 
     async def _run(self) -> None:
@@ -278,7 +299,8 @@ class Chat:
 
     async def _dial(self) -> Link:
         # A token of its own for each connection: they last only minutes, and a revoked account gets none.
-        return await dial(self._base_url, await self._chat_token(), self._command_timeout)
+        token = await self._chat_token() if self._chat_token is not None else None
+        return await dial(self._base_url, token, self._command_timeout)
 
     async def _serve(self, link: Link, attempt: int) -> tuple[float, ClientError]:
         """Live through one connection; return when to come back (0 = by the backoff) and why it ended."""
@@ -286,6 +308,7 @@ class Chat:
         self._settled.set()
         self._subscriptions.publish(Connected(session_id=link.welcome.session_id, attempt=attempt))
         self._rooms.resume()
+        self._streams.resume()
         if self._presence is not None:
             self._jobs.start(self._tell_presence(self._presence), "veza-presence")
         error: ClientError = ChatClosed("The chat was closed.")
@@ -294,6 +317,7 @@ class Chat:
         finally:
             self._drop(link)
             self._rooms.suspend()
+            self._streams.suspend()
             link.end(error)
             await self._jobs.stop()
             await link.socket.close()
@@ -324,6 +348,8 @@ class Chat:
         if frame.type in ("reply", "error"):
             if not link.settle(frame) and frame.error is not None and frame.id is None:
                 _log.warning("the server complains: %s", wire_refusal(frame.error))
+        elif frame.stream_id is not None and self._streams.take(frame.stream_id, frame.type, data):
+            pass
         elif frame.seq is None or frame.room_id is None:
             self._publish(transient(frame.type, data))
         else:

@@ -57,6 +57,10 @@ class Transport:
         )
         self.keeper = TokenKeeper(self._renew, tokens, on_tokens)
 
+    @property
+    def signed_in(self) -> bool:
+        return self.keeper.tokens is not None
+
     async def aclose(self) -> None:
         await self.keeper.aclose()
         await self._http.aclose()

@@ -20,6 +20,7 @@ class Frame(msgspec.Struct, frozen=True):
     type: str
     id: str | int | None = None
     room_id: str | None = None
+    stream_id: str | None = None
     seq: int | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
     error: WireError | None = None
@@ -38,9 +39,9 @@ class WelcomeUser(msgspec.Struct, frozen=True):
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """The first frame: who the server takes us for, and its limits."""
+    """The first frame: who the server takes us for, and its limits. Anonymous sockets have no session and no user."""
 
-    session_id: str
+    session_id: str | None
     user: WelcomeUser | None = None
     server_time: str | None = None
     heartbeat_s: float | None = None

@@ -17,7 +17,7 @@ from veza.errors import InvalidArgument, RateLimited, StreamNotFound, Unavailabl
 from veza.http.playback_files import PlaybackFiles, is_playback_id, part_of
 from veza.realtime.hls.view import PlaylistView, Reload
 from veza.storage import playbacks as rows
-from veza.storage.database import Connection
+from veza.storage.database import FAILURES, Connection
 from veza.storage.playbacks import Playback
 
 # An Ingest forgets who has not asked for 30 s: two askings may be lost.
@@ -29,6 +29,8 @@ UNASKED_S = 60.0
 ROW_S = 1.0
 # One that no Ingest has yet: whoever is told that it has begun asks at once.
 OFF_AIR_ROW_S = 0.1
+# While the database is away what was known is good for longer: nobody can change it, and players go on.
+STALE_ROW_S = 120.0
 _MOST_ROWS = 10_000
 _TURNS = 64
 
@@ -66,6 +68,14 @@ class _Entry:
         self.changed = asyncio.Event()
 
 
+class _Row(msgspec.Struct, frozen=True):
+    """When it was read, when it was last tried to be, and what was found."""
+
+    read_at: float
+    asked_at: float
+    row: Playback | None
+
+
 class Playbacks:
     """`watch(ingest, playback_id, mirror)` asks an Ingest to push here, with `mirror` the files too; it must not block.
     `directory` is that of the node's Ingests. `now` is in seconds, from any beginning.
@@ -80,7 +90,7 @@ class Playbacks:
         self._limits = limits or PlaybackLimits()
         self._entries: dict[str, _Entry] = {}
         self._waiters = 0
-        self._rows: dict[str, tuple[float, Playback | None]] = {}
+        self._rows: dict[str, _Row] = {}
         # Of many who ask at once for the same row, one reads it.
         self._turns = [asyncio.Lock() for _ in range(_TURNS)]
 
@@ -128,21 +138,29 @@ class Playbacks:
     # -- for players -----------------------------------------------------------------------------------------
 
     async def row(self, connection: Connection, playback_id: str) -> Playback | None:
-        """Which stream it is, as it was a second ago at most; None for none."""
+        """Which stream it is, as it was a second ago at most; None for none. Raises FAILURES for one that was not asked
+        for lately.
+        """
         if not is_playback_id(playback_id):
             return None
-        found = self._row(playback_id)
-        if found is not None:
-            return found[1]
-        async with self._turns[hash(playback_id) % _TURNS]:
-            found = self._row(playback_id)
-            if found is None:
-                found = (self._now(), await rows.find(connection, playback_id))
-                self._rows.pop(playback_id, None)
-                while len(self._rows) >= _MOST_ROWS:
-                    del self._rows[next(iter(self._rows))]
-                self._rows[playback_id] = found
-        return found[1]
+        found = self._fresh(playback_id)
+        if found is None:
+            async with self._turns[hash(playback_id) % _TURNS]:
+                found = self._fresh(playback_id) or await self._read(connection, playback_id)
+        return found.row
+
+    async def _read(self, connection: Connection, playback_id: str) -> _Row:
+        old, now = self._rows.pop(playback_id, None), self._now()
+        try:
+            found = _Row(now, now, await rows.find(connection, playback_id))
+        except FAILURES:
+            if old is None or old.row is None or now - old.read_at >= STALE_ROW_S:
+                raise
+            found = _Row(old.read_at, self._now(), old.row)
+        while len(self._rows) >= _MOST_ROWS:
+            del self._rows[next(iter(self._rows))]
+        self._rows[playback_id] = found
+        return found
 
     async def view(
         self, playback_id: str, ingest: str | None, msn: int | None = None, part: int | None = None
@@ -198,8 +216,8 @@ class Playbacks:
                 self._follow(playback_id, entry)
             elif now - entry.asked_at >= UNASKED_S:
                 del self._entries[playback_id]
-        for playback_id, (read_at, _) in list(self._rows.items()):
-            if now - read_at >= ROW_S:
+        for playback_id, found in list(self._rows.items()):
+            if now - found.read_at >= STALE_ROW_S:
                 del self._rows[playback_id]
         for playback_id in self._files.held - self._entries.keys():
             await self._files.remove(playback_id)
@@ -221,13 +239,12 @@ class Playbacks:
 
     # -- parts -----------------------------------------------------------------------------------------------
 
-    def _row(self, playback_id: str) -> tuple[float, Playback | None] | None:
+    def _fresh(self, playback_id: str) -> _Row | None:
         found = self._rows.get(playback_id)
         if found is None:
             return None
-        read_at, row = found
-        kept_s = OFF_AIR_ROW_S if row is not None and row.ingest is None else ROW_S
-        return found if self._now() - read_at < kept_s else None
+        kept_s = OFF_AIR_ROW_S if found.row is not None and found.row.ingest is None else ROW_S
+        return found if self._now() - found.asked_at < kept_s else None
 
     def _asked(self, playback_id: str, ingest: str | None) -> _Entry:
         now = self._now()

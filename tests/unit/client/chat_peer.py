@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from peer_messages import CHANGES, Messages
+from peer_streams import STREAM, Streams
 from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -42,6 +43,7 @@ class Peer:
         self.logs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.first_seq: dict[str, int] = defaultdict(lambda: 1)
         self.messages = Messages(self.logs)
+        self.streams = Streams()
         self.files: dict[str, dict[str, Any]] = {}
         self.members: list[dict[str, Any]] = [{"user": USER, "role": "owner", "presence": "online", "last_read_seq": 0}]
         self.stored: dict[tuple[str, str], dict[str, Any]] = {}
@@ -116,6 +118,11 @@ class Peer:
         for socket in list(self.subscribed[room_id]):
             await tell(socket, event)
 
+    async def tell_viewers(self, kind: str, **fields: Any) -> None:
+        """Whoever watches the stream."""
+        for socket in list(self.streams.watching):
+            await tell(socket, {**fields, "type": kind, "stream_id": STREAM})
+
     async def tell_all(self, frame: dict[str, Any]) -> None:
         for socket in list(self.sockets):
             await tell(socket, frame)
@@ -132,7 +139,8 @@ class Peer:
     # What the server does by itself.
 
     async def _upgrade(self, socket: ServerConnection, request: Request) -> Response | None:
-        self.tokens.append(request.path.partition("token=")[2])
+        query = request.path.partition("?")[2]
+        self.tokens.append("anonymous" if query == "anonymous=1" else query.removeprefix("token="))
         if self.refusals:
             return socket.respond(http.HTTPStatus(self.refusals.pop(0)), "refused\n")
         return None
@@ -157,6 +165,7 @@ class Peer:
             pass  # the tests cut connections on purpose
         finally:
             self.sockets.discard(socket)
+            self.streams.watching.discard(socket)
             for members in self.subscribed.values():
                 members.discard(socket)
 
@@ -178,11 +187,15 @@ class Peer:
             await tell(socket, {"type": "error", "id": command.get("id"), "error": refusal.error})
             return
         await tell(socket, {"type": "reply", "id": command["id"], "data": data})
-        if after is not None:
+        if after is not None and "stream_id" in after:
+            await self.tell_viewers(after["type"], **after)
+        elif after is not None:
             await self.broadcast(after["room_id"], after)
 
     def _perform(self, socket: ServerConnection, command: Command) -> tuple[dict[str, Any], dict[str, Any] | None]:
         room_id = command.get("room_id", "")
+        if command["type"] == "stream_message":
+            return self.streams.store(command["content"], command["client_msg_id"])
         if command["type"] in CHANGES:
             given = {name: command[name] for name in ("emoji", "content") if name in command}
             event = self.change(room_id, CHANGES[command["type"]], command["message_id"], **given)
@@ -212,6 +225,11 @@ class Peer:
                 data = {"members": self.members}
             case "ping" | "typing" | "mark_read" | "set_presence":
                 data = {"server_time": now()}
+            case "watch_stream" | "unwatch_stream" | "stream_react":
+                found = self.streams.read(socket, command)
+                if found is None:
+                    raise Refusal("STREAM_NOT_FOUND")
+                data = found
             case _:
                 raise Refusal("UNKNOWN_COMMAND")
         return data

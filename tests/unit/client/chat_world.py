@@ -1,4 +1,4 @@
-"""A server with one room, and terminals that run `veza chat` against it."""
+"""A server with one room and one live stream, and terminals that run `veza chat` or `veza live` against it."""
 
 import asyncio
 import os
@@ -14,20 +14,21 @@ SIGN_IN = ("--email", "ada@example.com", "--password-stdin")
 
 
 class World:
-    """A server with one room, and a terminal that runs `veza chat` against it."""
+    """`command` is what the terminal runs."""
 
     def __init__(self, rest: RestPeer, peer: Peer, home: Path) -> None:
         self.rest = rest
         self.peer = peer
         self.home = home
+        self.command = "chat"
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *(str(Path(sys.executable).with_name("veza")), "chat", "--url", self.rest.url, *arguments),
+            *(str(Path(sys.executable).with_name("veza")), self.command, *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "XDG_CONFIG_HOME": str(self.home), "PYTHONWARNINGS": "error"},
+            env={**os.environ, "VEZA_URL": self.rest.url, "XDG_CONFIG_HOME": str(self.home), "PYTHONWARNINGS": "error"},
         )
 
     async def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:

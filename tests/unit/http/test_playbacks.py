@@ -3,11 +3,12 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from veza.errors import InvalidArgument, RateLimited, StreamNotFound, Unavailable
-from veza.http.playbacks import PlaybackLimits, Playbacks
+from veza.http.playbacks import STALE_ROW_S, PlaybackLimits, Playbacks
 from veza.realtime.hls.view import PlaylistView
 
 ID = "0123456789abcdefghjkmnpqrs"
@@ -244,10 +245,13 @@ class Rows:
     def __init__(self, row: dict[str, Any] | None = None) -> None:
         self.asked = 0
         self.row = row
+        self.away = False
 
     async def fetch(self, _query: str, *_arguments: object) -> list[Any]:
         self.asked += 1
         await asyncio.sleep(0)
+        if self.away:
+            raise ConnectionRefusedError
         return [] if self.row is None else [self.row]
 
 
@@ -278,3 +282,23 @@ async def test_a_stream_that_has_begun_is_found_at_once(world: World) -> None:
         found = await world.playbacks.row(rows, ID)
         assert found is not None
         assert (found.ingest, rows.asked) == ("ingest-1", asked)
+
+
+async def test_while_the_database_is_away_what_was_known_is_good(world: World) -> None:
+    row = {"playback_id": ID, "id": UUID(int=1), "user_id": UUID(int=2), "is_private": False, "status": "live"}
+    rows: Any = Rows({**row, "ingest": "ingest-1", "is_fed": True, "is_recorded": False, "ended_at": None})
+    known = await world.playbacks.row(rows, ID)
+    assert known is not None
+    rows.away = True
+    world.time += 1
+    await world.playbacks.sweep()
+    assert await world.playbacks.row(rows, ID) == known
+    assert rows.asked == 2
+    # It is not asked for each player.
+    assert await world.playbacks.row(rows, ID) == known
+    assert rows.asked == 2
+    with pytest.raises(ConnectionRefusedError):
+        await world.playbacks.row(rows, OTHER)
+    world.time += STALE_ROW_S
+    with pytest.raises(ConnectionRefusedError):
+        await world.playbacks.row(rows, ID)

@@ -108,7 +108,7 @@ class Ffmpeg:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=descriptors[0],
                 pass_fds=descriptors[1:],
-                start_new_session=True,
+                # In our session: where the kernel shares time between sessions first, niceness counts within one only.
                 env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
             )
             # Threads have the niceness of who makes them, and it makes none that matter before it has read something.
@@ -142,10 +142,9 @@ class Ffmpeg:
         await self.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        """To its whole session, for FFMPEG may name a script that starts the real one."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+                self._process.send_signal(number)
 
 
 async def _pipe(ends: ExitStack, pipes: ExitStack) -> tuple[asyncio.StreamReader, int]:

@@ -73,8 +73,8 @@ class Ingest:
     # -- called by the Supervisor ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open everything, then the port. Raises Unavailable when PostgreSQL or the port cannot be used, StartupError when
-        there is no FFMPEG to make LIVE_RENDITIONS.
+        """Open everything, then the port. Raises Unavailable when PostgreSQL or the port cannot be used, StartupError
+        when there is no FFMPEG to make LIVE_RENDITIONS.
         """
         settings = self._settings
         if settings.live_renditions:

@@ -21,8 +21,8 @@ from veza.realtime.rtmp.tags import AudioConfig, VideoConfig, read_audio, read_v
 
 log = logging.getLogger(__name__)
 
-# After a transcoder has ended; sooner when the encoder's settings have changed.
-AGAIN_S = 5.0
+# After a transcoder has ended, twice as long after each next time; at once when the encoder's settings have changed.
+AGAIN_S, MOST_AGAIN_S = 5.0, 300.0
 
 
 class Ladder:
@@ -77,6 +77,7 @@ class _Split:
         self._made: dict[Rendition, Source] = {}
         self._unplaced: set[Rendition] = set()
         self._over = False
+        self._again_s = AGAIN_S
 
     # For the listener
 
@@ -131,7 +132,11 @@ class _Split:
         self._transcoder = None
         for source in self._made.values():
             source.ended(False)
-        asyncio.get_running_loop().call_later(0.0 if reason == CHANGED else AGAIN_S, self._begin)
+        if reason == CHANGED:
+            asyncio.get_running_loop().call_soon(self._begin)
+        else:
+            asyncio.get_running_loop().call_later(self._again_s, self._begin)
+            self._again_s = min(2 * self._again_s, MOST_AGAIN_S)
 
     async def _close(self, clean: bool) -> None:
         if self._transcoder is not None:

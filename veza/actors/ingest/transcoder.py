@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -276,5 +275,5 @@ class Transcoder:
 
     def _explained(self, status: int) -> str:
         if status < 0:
-            return f"it was ended by {signal.Signals(-status).name}"
+            return f"it was ended by signal {-status}"
         return self._last_line or f"it ended with status {status}"

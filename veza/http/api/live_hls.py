@@ -20,7 +20,7 @@ from sanic.response import HTTPResponse
 from veza.errors import InvalidArgument, NotFound, RateLimited, StreamNotFound, Unavailable, VezaError
 from veza.http.context import Context
 from veza.http.downloads import read_range
-from veza.http.errors import RangeNotSatisfiable
+from veza.http.errors import RangeNotSatisfiable, translate
 from veza.http.file_send import send_file
 from veza.http.playback_files import is_name
 from veza.http.playback_tokens import VALID_SECONDS, join, split, tokens_of
@@ -29,6 +29,7 @@ from veza.http.routing import Auth, Resource
 from veza.realtime.hls.view import LOW_LATENCY, MULTIVARIANT, PLAIN, RECORDING, PlaylistView
 from veza.realtime.rate_window import Policy
 from veza.storage import recordings, streams
+from veza.storage.database import FAILURES
 from veza.storage.playbacks import Playback
 from veza.storage.streams import PLAYBACK_URL
 
@@ -53,6 +54,7 @@ _RECORDED = "max-age=60"
 # A name is given once, and what has it never changes.
 _FOR_EVER = "max-age=31536000, immutable"
 
+_REFUSED: tuple[type[BaseException], ...] = (VezaError, *FAILURES)
 _NO_FILE = "A stream has no such file."
 _RENDITION = re.compile(r"r\d{3,4}", re.ASCII)
 
@@ -160,7 +162,7 @@ async def get_multivariant(ctx: Context, playback: str) -> HTTPResponse:
             return _playlist(replay.recording.multivariant.encode(), row, _RECORDED)
         view = await ctx.services.playing.view(playback_id, row.ingest)
         return _playlist(view.multivariant or view.low_latency, row, _NEWEST)
-    except VezaError as error:
+    except _REFUSED as error:
         return _refused(ctx, error)
 
 
@@ -184,7 +186,7 @@ async def get_file(ctx: Context, playback: str, name: str, query: Delivery) -> H
         if name == RECORDING or row.is_over:
             return await _recorded(ctx, row, name)
         return await _live(ctx, playback_id, row, name, query) or await _recorded(ctx, row, name)
-    except VezaError as error:
+    except _REFUSED as error:
         if ctx.request.responded:
             raise
         return _refused(ctx, error)
@@ -209,7 +211,7 @@ async def get_rendition_file(ctx: Context, playback: str, rendition: str, name: 
         if row.is_over or not _RENDITION.fullmatch(rendition):
             raise NotFound(_NO_FILE)
         return _required(await _live(ctx, f"{playback_id}-{rendition}", row, name, query))
-    except VezaError as error:
+    except _REFUSED as error:
         if ctx.request.responded:
             raise
         return _refused(ctx, error)
@@ -326,8 +328,8 @@ def _kept(row: Playback, caching: str) -> str:
     return f"{'private' if row.is_private else 'public'}, {caching}"
 
 
-def _refused(ctx: Context, error: VezaError) -> HTTPResponse:
+def _refused(ctx: Context, error: BaseException) -> HTTPResponse:
     """An error that a player on any site can read, to tell "not yet" from "no more"."""
-    response = error_response(ctx.request, error)
+    response = error_response(ctx.request, translate(error))
     response.headers.update(_OPEN)
     return response

@@ -4,6 +4,7 @@ import { JoinedRooms } from "./joined.js";
 import { Link } from "./link.js";
 import { Subscription } from "./subscription.js";
 import { Flag, quiet, sleep, within } from "./waiting.js";
+import { WatchedStreams } from "./watched.js";
 import { camel, socketUrl, transient } from "./wire.js";
 
 // A connection that lived so long was a good one: the next failure starts the backoff anew.
@@ -14,13 +15,14 @@ const LONGEST_BACKOFF_MS = 10_000;
 const ASK_MS = 30_000;
 
 /**
- * One socket for all rooms; `await veza.connect()` makes it.
+ * One socket for all rooms and live streams; `await veza.connect()` makes it.
  *
- * It comes back by itself after any cut, with full jitter, and each room continues where it stood. Options:
+ * It comes back by itself after any cut, with full jitter, and each of them continues where it stood. Options:
  * `patienceMs` bounds the wait for the first connection and for a join, `commandTimeoutMs` one try of a command.
  * `buffer` is how many events a room holds for its consumer; beyond, the room drops what comes and reads it from the
- * server's log when the consumer has caught up: nothing is lost, memory is bounded. `presence` is how others see this
- * account, from the first connection on.
+ * server's log when the consumer has caught up: nothing is lost, memory is bounded. A stream holds as many and drops
+ * its oldest. `presence` is how others see this account, from the first connection on. `chatToken` is null for a socket
+ * that is anonymous, and can only watch streams.
  */
 export class Chat {
   #baseUrl;
@@ -30,6 +32,7 @@ export class Chat {
   #chance;
   #commandTimeoutMs;
   #rooms;
+  #streams;
   #presence;
   #onEnd;
   #subscriptions = new Set();
@@ -53,6 +56,7 @@ export class Chat {
     this.#presence = presence;
     this.#onEnd = onEnd;
     this.#rooms = new JoinedRooms(this, { buffer, patienceMs, chance });
+    this.#streams = new WatchedStreams(this, { buffer, patienceMs, chance });
     this.patienceMs = patienceMs;
   }
 
@@ -93,6 +97,11 @@ export class Chat {
     return this.#link === null ? null : camel(this.#link.welcome);
   }
 
+  /** Whether it is nobody's, and can only watch streams. */
+  get anonymous() {
+    return this.#chatToken === null;
+  }
+
   /** Whom the server takes this connection for. */
   get userId() {
     return this.#link?.welcome.user?.id ?? null;
@@ -118,7 +127,27 @@ export class Chat {
     }
   }
 
-  /** Everything that is not a durable room event, from now on; the oldest are dropped beyond `limit`. */
+  /**
+   * Watch a live stream, in whatever state it is: from its last 50 messages on, or from those after `lastSeq`.
+   *
+   * A stream that is watched already is returned as it is. Rejects with `NotFound`, `Banned`, `RateLimited` (a socket
+   * watches 20 streams) and, after `patienceMs`, `CommandTimeout`.
+   */
+  watch(streamId, { lastSeq = null, signal } = {}) {
+    return quiet(this.#streams.watch(streamId, lastSeq, signal));
+  }
+
+  /** See `WatchedStream.unwatch`. */
+  async unwatch(stream) {
+    if (!this.#streams.forget(stream) || this.#link === null) return;
+    try {
+      await this.request("unwatch_stream", { stream_id: stream.id });
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error; // cut: the next connection does not watch this stream
+    }
+  }
+
+  /** What is no durable event of a room and of no watched stream, from now on; the oldest go beyond `limit`. */
   events({ limit = 1000 } = {}) {
     const subscription = new Subscription(limit, (one) => this.#subscriptions.delete(one));
     if (this.#ended === null) this.#subscriptions.add(subscription);
@@ -190,7 +219,7 @@ export class Chat {
     }
   }
 
-  // What follows is for the rooms.
+  // What follows is for the rooms and streams.
 
   /** Throws why there will be no connection any more, if so. */
   requireOpen() {
@@ -220,6 +249,7 @@ export class Chat {
     this.#stopping.abort(error);
     this.#link?.end(error);
     this.#rooms.end(this.#told());
+    this.#streams.end(this.#told());
     for (const subscription of this.#subscriptions) subscription.end(this.#told());
     this.#subscriptions.clear();
     this.#onEnd?.(this);
@@ -272,13 +302,13 @@ export class Chat {
         sleep(afterMs, this.#stopping.signal).then(() =>
           link.end(new ConnectionLost("The server asked to reconnect.")),
         );
-      } else if (!this.#rooms.take(frame)) {
+      } else if (!this.#rooms.take(frame) && !this.#streams.take(frame)) {
         this.#publish(transient(frame));
       }
     };
     try {
       // A token of its own for each connection: they last only minutes, and a revoked account gets none.
-      const token = await this.#chatToken(this.#stopping.signal);
+      const token = this.#chatToken && (await this.#chatToken(this.#stopping.signal));
       this.requireOpen();
       link = new Link({
         url: socketUrl(this.#baseUrl, token),
@@ -306,6 +336,7 @@ export class Chat {
     this.#settled.set();
     this.#publish({ type: "connected", sessionId: link.welcome.session_id, attempt });
     this.#rooms.resume();
+    this.#streams.resume();
     if (this.#presence !== null) this.#tellPresence();
   }
 
@@ -314,6 +345,7 @@ export class Chat {
     this.#link = null;
     if (this.#ended === null) this.#settled.clear();
     this.#rooms.suspend();
+    this.#streams.suspend();
   }
 
   #publish(event) {

@@ -2,6 +2,7 @@ import { AttachmentCalls } from "./attachments.js";
 import { Chat } from "./chat.js";
 import { ConversationCalls, part } from "./conversations.js";
 import { InvalidArgument, Unauthenticated } from "./errors.js";
+import { LiveCalls, LiveModerationCalls } from "./live.js";
 import { ModerationCalls } from "./moderation.js";
 import { NotificationCalls } from "./notifications.js";
 import { Transport } from "./transport.js";
@@ -32,6 +33,8 @@ export class Client {
     this.conversations = new ConversationCalls(this.#transport);
     this.moderation = new ModerationCalls(this.#transport);
     this.attachments = new AttachmentCalls(this.#transport);
+    this.live = new LiveCalls(this.#transport);
+    this.liveModeration = new LiveModerationCalls(this.#transport);
     this.notifications = new NotificationCalls(this.#transport, onNotification);
   }
 
@@ -115,10 +118,30 @@ export class Client {
     return this.#transport.call("GET", "users/me/blocks", { query: { limit, offset }, ...options });
   }
 
+  /** Hear of what a person does, such as that they are on the air. */
+  follow(userId, options = {}) {
+    return this.#transport.call("POST", `users/${part(userId)}/follow`, options);
+  }
+
+  unfollow(userId, options = {}) {
+    return this.#transport.call("DELETE", `users/${part(userId)}/follow`, options);
+  }
+
+  /** Who follows a person. */
+  followers(userId, { limit = 20, offset = 0, ...options } = {}) {
+    return this.#transport.call("GET", `users/${part(userId)}/followers`, { query: { limit, offset }, ...options });
+  }
+
+  /** Whom a person follows. */
+  following(userId, { limit = 20, offset = 0, ...options } = {}) {
+    return this.#transport.call("GET", `users/${part(userId)}/following`, { query: { limit, offset }, ...options });
+  }
+
   /** How others see this account: on all its sockets, the present ones and those to come. */
   setPresence(status, options) {
     this.#presence = status;
-    return quiet(Promise.all([...this.#chats].map((chat) => chat.setPresence(status, options))).then(() => {}));
+    const named = [...this.#chats].filter((chat) => !chat.anonymous);
+    return quiet(Promise.all(named.map((chat) => chat.setPresence(status, options))).then(() => {}));
   }
 
   // The server.
@@ -133,17 +156,20 @@ export class Client {
     return this.#transport.pick("token", "GET", "chat/token", options);
   }
 
-  /** A socket that is connected. See `Chat` for the options; `signal` ends the waiting. */
-  connect({ signal, ...options } = {}) {
+  /**
+   * A socket that is connected. See `Chat` for the options; `signal` ends the waiting. One that is `anonymous` needs no
+   * sign-in, and can only watch live streams.
+   */
+  connect({ signal, anonymous = false, ...options } = {}) {
     if (typeof this.#WebSocket !== "function") {
       const message = "This platform has no WebSocket: give the Client a WebSocket class.";
       return quiet(Promise.reject(new InvalidArgument(message)));
     }
     const chat = new Chat({
-      presence: this.#presence,
+      presence: anonymous ? null : this.#presence,
       ...options,
       baseUrl: this.baseUrl,
-      chatToken: (stop) => this.chatToken({ signal: stop }),
+      chatToken: anonymous ? null : (stop) => this.chatToken({ signal: stop }),
       calls: this,
       WebSocket: this.#WebSocket,
       chance: this.#chance,

@@ -1,4 +1,4 @@
-/** Where a reader stands in a room: which events to hand on, which were seen, when to ask the server again. */
+/** Where a reader stands in a room, or a viewer in a stream: what to hand on, what was seen, when to ask again. */
 
 /** What to do with one live event. */
 export const Verdict = Object.freeze({
@@ -91,5 +91,73 @@ export class RoomCursor {
     if (from >= end) return;
     this.lastSeq = end - 1;
     fresh.push(new Gone(from, this.lastSeq));
+  }
+}
+
+// As many as the server shows whoever comes: of older messages it does not say whether they are still there.
+const REMEMBERED = 50;
+
+/**
+ * Lets every message of a stream through at most once, in order of `seq`.
+ *
+ * `lastSeq` is the newest let through, null until the first answer. `live` is true while the connection watches. Who
+ * watches is not promised all: gaps between live messages are passed over, and the server counts them.
+ */
+export class StreamCursor {
+  // The ids of the last messages let through, with their seq.
+  #shown = new Map();
+
+  constructor(lastSeq = null) {
+    if (lastSeq !== null && !(Number.isSafeInteger(lastSeq) && lastSeq >= 0)) {
+      throw new RangeError("lastSeq is a whole number, at least 0");
+    }
+    this.lastSeq = lastSeq;
+    this.live = false;
+  }
+
+  /** The connection is gone: only the last messages continue from here. */
+  suspend() {
+    this.live = false;
+  }
+
+  /** Whether to hand on a live message. While not `live`, the answer that is on its way has it. */
+  message(seq, id) {
+    if (!this.live || seq <= this.lastSeq) return false;
+    this.#show(seq, id);
+    return true;
+  }
+
+  /** It is known to be gone. */
+  deleted(id) {
+    this.#shown.delete(id);
+  }
+
+  /**
+   * Take the last messages, which have a `seq` and an `id`: the connection watches from here on. What they tell whoever
+   * was away: `fresh` are new, in order, after `skipped` others that cannot be had here; `deleted` are the ids of those
+   * that were shown and are gone.
+   */
+  recent(messages) {
+    this.live = true;
+    const ordered = [...messages].sort((one, other) => one.seq - other.seq);
+    // Nothing is known of what came before the oldest; of what follows it, that what is missing is deleted.
+    const oldest = ordered[0]?.seq ?? null;
+    const stillThere = new Set(ordered.map((message) => message.id));
+    const deleted = [];
+    for (const [id, seq] of this.#shown) {
+      if (oldest !== null && seq >= oldest && !stillThere.has(id)) deleted.push(id);
+    }
+    for (const id of deleted) this.deleted(id);
+    const skipped = this.lastSeq === null || oldest === null ? 0 : Math.max(0, oldest - this.lastSeq - 1);
+    this.lastSeq ??= 0;
+    const fresh = ordered.filter((message) => message.seq > this.lastSeq);
+    for (const { seq, id } of fresh) this.#show(seq, id);
+    return { skipped, fresh, deleted };
+  }
+
+  #show(seq, id) {
+    this.lastSeq = seq;
+    this.#shown.set(id, seq);
+    if (this.#shown.size > REMEMBERED) this.#shown.delete(this.#shown.keys().next().value);
   }
 }

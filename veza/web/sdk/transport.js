@@ -19,6 +19,10 @@ export class Transport {
     this.keeper = new TokenKeeper({ renew: (token) => this.#renewAlone(token), tokens, onTokens, cookies });
   }
 
+  get signedIn() {
+    return this.keeper.tokens !== null;
+  }
+
   /**
    * Make a call as the signed-in user (`signed`) or as nobody; resolves with `data`, its names in camelCase.
    *

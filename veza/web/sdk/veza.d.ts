@@ -1,5 +1,16 @@
 /** Types of the JavaScript SDK. Ids are UUIDs as text, times RFC 3339 in UTC; what is null is not known or not set. */
 
+import type {
+  Followers,
+  Following,
+  FollowState,
+  LiveCalls,
+  LiveModerationCalls,
+  WatchedStream,
+} from "./live.js";
+
+export * from "./live.js";
+
 // Errors.
 
 export interface FieldError {
@@ -295,7 +306,7 @@ export type ChatEvent =
   | { type: "presence"; roomId?: string; userId: string; status: Presence }
   | { type: "read"; roomId: string; userId: string; lastReadSeq: number }
   | ({ type: "notification" } & Notification)
-  | { type: "connected"; sessionId: string; attempt: number }
+  | { type: "connected"; sessionId: string | null; attempt: number }
   | { type: "disconnected"; reason: string; retryInMs: number }
   | { type: "other"; kind: string; data: any };
 
@@ -318,7 +329,7 @@ export interface CursorPaging extends Abortable {
   cursor?: string | null;
 }
 
-interface Source<T> extends AsyncIterable<T> {
+export interface Source<T> extends AsyncIterable<T> {
   /** The next event, as an iterator gives it. Aborting the signal loses nothing. */
   next(options?: Abortable): Promise<IteratorResult<T, undefined>>;
   /**
@@ -385,21 +396,26 @@ export class Room implements Source<RoomEvent> {
 }
 
 export interface Welcome {
-  sessionId: string;
-  user: { id: string; username: string };
+  /** Null, as `user`, for a socket that is anonymous. */
+  sessionId: string | null;
+  user: { id: string; username: string } | null;
   serverTime: string;
   heartbeatS: number;
   limits: { messageChars: number; frameBytes: number; messagesPerMinute: number };
 }
 
-/** One socket for all rooms, which comes back by itself. */
+/** One socket for all rooms and live streams, which comes back by itself. */
 export class Chat {
   private constructor();
   readonly connected: boolean;
   /** Of the present connection. */
   readonly welcome: Welcome | null;
   readonly userId: string | null;
+  /** Whether it is nobody's, and can only watch streams. */
+  readonly anonymous: boolean;
   join(roomId: string, options?: Abortable & { lastSeq?: number | null }): Promise<Room>;
+  /** Watch a live stream: from its last 50 messages on, or from those after `lastSeq`. */
+  watch(streamId: string, options?: Abortable & { lastSeq?: number | null }): Promise<WatchedStream>;
   events(options?: { limit?: number }): Subscription<ChatEvent>;
   listen(handler: (event: ChatEvent) => unknown, onEnd?: (error: ClientError | null) => unknown): () => void;
   setPresence(status: Status, options?: Timed): Promise<unknown>;
@@ -411,13 +427,15 @@ export class Chat {
 }
 
 export interface ConnectOptions extends Abortable {
-  /** How many events a room holds for its consumer (1,000). */
+  /** How many events a room or a stream holds for its consumer (1,000). */
   buffer?: number;
   /** For one try of a command (10,000). */
   commandTimeoutMs?: number;
-  /** For the first connection, and for a join (30,000). */
+  /** For the first connection, for a join and for a watch (30,000). */
   patienceMs?: number;
   presence?: Status;
+  /** Needs no sign-in, and can only watch live streams. */
+  anonymous?: boolean;
 }
 
 // REST, by subject.
@@ -512,6 +530,8 @@ export class Client {
   readonly moderation: ModerationCalls;
   readonly attachments: AttachmentCalls;
   readonly notifications: NotificationCalls;
+  readonly live: LiveCalls;
+  readonly liveModeration: LiveModerationCalls;
 
   register(username: string, email: string, password: string, options?: Abortable): Promise<Account>;
   login(email: string, password: string, options?: Abortable): Promise<Account>;
@@ -526,6 +546,10 @@ export class Client {
   block(userId: string, options?: Abortable): Promise<void>;
   unblock(userId: string, options?: Abortable): Promise<void>;
   blocks(options?: Paging): Promise<Blocks>;
+  follow(userId: string, options?: Abortable): Promise<FollowState>;
+  unfollow(userId: string, options?: Abortable): Promise<FollowState>;
+  followers(userId: string, options?: Paging): Promise<Followers>;
+  following(userId: string, options?: Paging): Promise<Following>;
   setPresence(status: Status, options?: Timed): Promise<void>;
 
   health(options?: Abortable & { deep?: boolean }): Promise<Health>;

@@ -1,5 +1,5 @@
 /**
- * The JavaScript SDK: accounts and rooms over REST, live rooms over one socket that heals itself.
+ * The JavaScript SDK: accounts, rooms and live streams over REST, and as they happen over one socket that heals itself.
  *
  *     import { Client } from "/sdk/veza.js";
  *
@@ -37,4 +37,5 @@ export {
   UserBlocked,
 } from "./errors.js";
 export { Room } from "./room.js";
+export { WatchedStream } from "./stream.js";
 export { Subscription } from "./subscription.js";

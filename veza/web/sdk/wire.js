@@ -3,7 +3,7 @@
 import { ProtocolError } from "./errors.js";
 
 // Their keys, or those of what they hold, are words of the data and no names of ours.
-const OPAQUE = new Set(["data", "details", "checks"]);
+const OPAQUE = new Set(["data", "details", "checks", "counts"]);
 const DURABLE = new Set([
   "message",
   "message_edited",
@@ -16,6 +16,16 @@ const DURABLE = new Set([
   "member_left",
   "room_updated",
   "room_deleted",
+]);
+const STREAM = new Set([
+  "stream_message",
+  "stream_started",
+  "stream_stopped",
+  "stream_updated",
+  "viewer_count",
+  "stream_reactions",
+  "stream_message_deleted",
+  "stream_messages_skipped",
 ]);
 const TRANSIENT = new Set(["typing", "presence", "read", "notification"]);
 
@@ -91,11 +101,29 @@ export function transient(frame) {
   return { type: "other", kind: frame.type, data: frame };
 }
 
-/** `http(s)://host/prefix` as the address of its socket. */
+/** The data of a reply to `watch_stream`, its messages as they came. Throws `ProtocolError`. */
+export function readWatched(data) {
+  if (typeof data?.stream !== "object" || data.stream === null || !Array.isArray(data.messages ?? [])) {
+    throw new ProtocolError("The server's answer about a stream cannot be read.");
+  }
+  return {
+    stream: camel(data.stream),
+    viewerCount: data.viewer_count ?? 0,
+    messages: (data.messages ?? []).filter((message) => Number.isSafeInteger(message?.seq)),
+  };
+}
+
+/** An event of a stream that is watched. */
+export function streamEvent(frame, streamId) {
+  if (STREAM.has(frame.type)) return camel(frame);
+  return { type: "other", kind: frame.type, streamId, data: frame };
+}
+
+/** `http(s)://host/prefix` as the address of its socket; without a token, of one that is anonymous. */
 export function socketUrl(baseUrl, token) {
   const url = new URL(baseUrl);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.pathname = `${url.pathname.replace(/\/$/, "")}/api/v1/ws`;
-  url.search = `?token=${encodeURIComponent(token)}`;
+  url.search = token === null ? "?anonymous=1" : `?token=${encodeURIComponent(token)}`;
   return url.href;
 }
