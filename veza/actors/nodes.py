@@ -112,6 +112,11 @@ def _ask() -> list[Node]:
     ]
 
 
+def other_nodes(actor: str) -> list[str]:
+    """The keys of the living nodes that an actor is not on. It blocks."""
+    return [node.key for node in _ask() if node.key != node_key(actor)]
+
+
 def spawn(cls: type, name: str, node: Node, *args: object) -> Any:
     """Start a detached, named actor of a plain class there and nowhere else. It is never restarted: a new one takes
     its place.

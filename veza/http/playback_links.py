@@ -98,7 +98,7 @@ class PlaybackLinks:
         for item in batch.items:
             match item:
                 case s.PlaylistShown(playback_id=playback_id, view=view):
-                    self.playbacks.show(playback_id, view)
+                    self.playbacks.show(playback_id, view, batch.shard)
                 case s.MediaFile():
                     await self._store(item)
                 case s.PlaybackGone(playback_id=playback_id):

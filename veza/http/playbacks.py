@@ -96,10 +96,12 @@ class Playbacks:
 
     # -- from an Ingest --------------------------------------------------------------------------------------
 
-    def show(self, playback_id: str, view: PlaylistView) -> None:
-        """The newest playlist; whoever waits for it goes on. What nobody asked for is not kept."""
+    def show(self, playback_id: str, view: PlaylistView, ingest: str | None = None) -> None:
+        """The newest playlist; whoever waits for it goes on. What nobody asked for is not kept, nor what comes late
+        from an Ingest that has the stream no more.
+        """
         entry = self._entries.get(playback_id)
-        if entry is None:
+        if entry is None or (ingest is not None and entry.ingest not in (None, ingest)):
             return
         entry.view = view
         entry.wake()

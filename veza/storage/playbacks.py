@@ -71,18 +71,22 @@ def _playback(row: Any) -> Playback:
     )
 
 
-async def adopt(connection: Connection, playback_ids: Collection[str], ingest: str, node: str) -> dict[str, bool]:
-    """Take over those of a node's streams on the air that another Ingest of it had; says of each if it is recorded."""
+async def adopt(
+    connection: Connection, playback_ids: Collection[str], ingest: str, others: Collection[str]
+) -> dict[str, bool]:
+    """Take over those on the air that an Ingest had which is gone: of no living node but this one, `others` being the
+    keys of the rest. Says of each if it is recorded.
+    """
     rows = await connection.fetch(
         """
         UPDATE streams SET ingest = $2
         WHERE playback_id = ANY ($1::text[]) AND status IN ('live', 'interrupted') AND ingest <> $2
-          AND starts_with(ingest, $3)
+          AND split_part(ingest, '-', 2) <> ALL ($3::text[])
         RETURNING playback_id, is_recorded
         """,
         list(playback_ids),
         ingest,
-        f"Ingest-{node}-",
+        list(others),
     )
     return {row["playback_id"]: row["is_recorded"] for row in rows}
 

@@ -20,6 +20,7 @@ from veza.actors.ingest.listener import Listener
 from veza.actors.ingest.mirroring import send_files
 from veza.actors.ingest.pipelines import Pipelines, PipelineSettings
 from veza.actors.ingest.recordings import Recordings
+from veza.actors.nodes import other_nodes
 from veza.actors.pulse import Pulse
 from veza.actors.refs import PlaybackGatewayRef, inlet_host
 from veza.actors.shard_links import ShardLinks
@@ -96,7 +97,7 @@ class Ingest:
         desk = ShardDesk(self.name, self._pool, self._links, secrets=secrets, pipelines=pipelines, cut=self._cut)
         listener = Listener(desk, self._work)
         try:
-            await pipelines.adopt()
+            await pipelines.adopt(await asyncio.to_thread(other_nodes, self.name))
             await desk.sign_off()
         except FAILURES as error:
             raise Unavailable(f"Streams cannot be taken over: {error or type(error).__name__}") from error

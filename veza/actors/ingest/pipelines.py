@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import msgspec
 from veza.actors.ingest.ladder import Ladder, stream_of
 from veza.actors.ingest.listener import Feed
 from veza.actors.ingest.pipeline import Pipeline
-from veza.actors.nodes import node_key
 from veza.actors.tasks import TaskSet
 from veza.config import Rendition
 from veza.errors import Unavailable
@@ -146,10 +145,12 @@ class Pipelines:
 
     # -- what became of them ---------------------------------------------------------------------------------
 
-    async def adopt(self) -> None:
-        """Go on with what an Ingest of this node left behind, for its encoders may return. Raises FAILURES."""
+    async def adopt(self, others: Collection[str]) -> None:
+        """Go on with what an Ingest left behind here, for its encoders may return; not with what one of the `others`
+        has by now, living nodes by their keys. Raises FAILURES.
+        """
         there = await asyncio.to_thread(self._directories)
-        found = await playbacks.adopt(self._pool, there, self._name, node_key(self._name))
+        found = await playbacks.adopt(self._pool, there, self._name, others)
         for playback_id, is_recorded in found.items():
             entry = self._entries[playback_id] = _Entry(self._begin(playback_id))
             self._keep(playback_id, entry, is_recorded=is_recorded)
