@@ -1,0 +1,1 @@
+"""Live pictures: what encodes and publishes them, and what plays them."""
