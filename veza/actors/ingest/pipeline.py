@@ -199,7 +199,10 @@ class Pipeline:
         return self._size > self._queue_bytes and source is self._source
 
     def _begin(self) -> Fragmenter:
-        return Fragmenter(self._cuts, sequence=self._recorder.next_sequence, init=self._recorder.next_init)
+        recorder = self._recorder
+        return Fragmenter(
+            self._cuts, sequence=recorder.next_sequence, init=recorder.next_init, target_s=recorder.target_s
+        )
 
     def _break(self) -> None:
         """What the source has sent is shown to its end, and what follows is of another one."""

@@ -63,6 +63,11 @@ class Recorder:
             self.resumed = self._begun = bool(snapshot.window or snapshot.open)
             self._go_on(snapshot)
 
+    @property
+    def target_s(self) -> int | None:
+        """The target duration, for a Fragmenter that begins now."""
+        return self._playlist.target_s
+
     def write(self, batches: Sequence[Batch]) -> Written:
         """Raises OSError; then `recover` comes next."""
         self._mend()

@@ -34,7 +34,17 @@ class Cuts:
 
     part_s: float = 0.5
     segment_s: float = 2.0
-    segment_max_s: float = 4.4  # rounded, it is the target duration of playlists (RFC 8216bis, 4.4.3.1)
+    segment_max_s: float = 4.4
+
+    def target_s(self, first_s: float) -> int:
+        """The target duration of a playlist, by how long its first segment is (RFC 8216bis, 4.4.3.1). It must not
+        change then, so what follows is cut to it: players without parts are three of it behind.
+        """
+        return max(int(self.segment_s + 0.5), int(first_s + 0.5), 1)
+
+    def longest_s(self, target_s: int) -> float:
+        """How long segments may be that are rounded to the target duration."""
+        return min(max(self.segment_max_s, self.segment_s), target_s + 0.4)
 
 
 class Frame(NamedTuple):
@@ -121,8 +131,12 @@ class Fragmenter:
     (with a key frame, when it has a picture), and after a change until it can take effect, frames are `dropped`.
     """
 
-    def __init__(self, cuts: Cuts | None = None, *, sequence: int = 0, init: int = 0) -> None:
-        """`sequence` and `init` are the numbers of the first segment and init: what another began goes on."""
+    def __init__(
+        self, cuts: Cuts | None = None, *, sequence: int = 0, init: int = 0, target_s: int | None = None
+    ) -> None:
+        """`sequence` and `init` are the numbers of the first segment and init: what another began goes on.
+        `target_s` is the target duration of the playlist, None when it has no segment yet.
+        """
         self.cuts = cuts or Cuts()
         self.dropped = 0
         self._timeline = Timeline()
@@ -139,7 +153,10 @@ class Fragmenter:
         self._part = round(self.cuts.part_s * _SECOND)
         self._most = self._part + round(Cuts.ROUNDING_S / 2 * _SECOND)
         self._target = round(self.cuts.segment_s * _SECOND)
+        self._settled = target_s is not None
         self._longest = max(round(self.cuts.segment_max_s * _SECOND), self._target)
+        if target_s is not None:
+            self._longest = round(self.cuts.longest_s(target_s) * _SECOND)
 
     @property
     def mended(self) -> int:
@@ -333,7 +350,11 @@ class Fragmenter:
             self._close(end, out)
 
     def _close(self, end: int, out: list[Output]) -> None:
-        out.append(SegmentDone(self._sequence, (end - self._segment_start) / _SECOND))
+        duration = (end - self._segment_start) / _SECOND
+        out.append(SegmentDone(self._sequence, duration))
+        if not self._settled:
+            self._settled = True
+            self._longest = round(self.cuts.longest_s(self.cuts.target_s(duration)) * _SECOND)
         self._sequence += 1
         self._number = 0
         self._segment_start = end

@@ -54,7 +54,8 @@ class Playlist:
         self._segments = segments
         self._part_segments = min(part_segments, segments)
         self._part_target = cuts.part_s + Cuts.ROUNDING_S
-        self._target = max(int(cuts.segment_max_s + 0.5), 1)
+        self._cuts = cuts
+        self._target = max(int(cuts.segment_max_s + 0.5), 1)  # until the first segment is there
         self._window: deque[Segment] = deque()
         self._open: Segment | None = None  # of which parts are there, but not all
         self._next = sequence
@@ -66,6 +67,7 @@ class Playlist:
         self._old_inits: set[int] = set()
         self._peak = 0.0
         self._wall: float | None = None
+        self._settled = False  # the target duration is
         self._broken = False  # a discontinuity comes before the next segment, whatever its first part says
 
     def take(self, outputs: Sequence[Output], wall: float) -> None:
@@ -90,6 +92,11 @@ class Playlist:
     def last_sequence(self) -> int:
         """Of the last whole segment; one before the first when there is none."""
         return self._next - 1
+
+    @property
+    def target_s(self) -> int | None:
+        """The target duration; None before the first segment."""
+        return self._target if self._settled else None
 
     @property
     def last(self) -> Segment | None:
@@ -135,7 +142,8 @@ class Playlist:
         restored._window.extend(snapshot.window)
         restored._init = Init(snapshot.init[0], b"", *snapshot.init[1:]) if snapshot.init is not None else None
         restored._old_inits.update(snapshot.old_inits)
-        restored._target = max(restored._target, snapshot.target)
+        restored._settled = snapshot.time > 0
+        restored._target = snapshot.target
         restored._time, restored._longest, restored._peak = snapshot.time, snapshot.longest, snapshot.peak
         restored._leaving.extend(snapshot.leaving)
         restored._broken = snapshot.broken or snapshot.next > 0 or snapshot.open is not None
@@ -295,7 +303,10 @@ class Playlist:
         self._next = done.sequence + 1
         self._wall = segment.wall + done.duration  # what follows without a break begins here
         self._time += done.duration
-        self._target = max(self._target, int(done.duration + 0.5))
+        if self._settled:
+            self._target = max(self._target, int(done.duration + 0.5))
+        else:
+            self._settled, self._target = True, self._cuts.target_s(done.duration)
         self._window.append(segment)
         self._measure()
         length = sum(each.duration for each in self._window)

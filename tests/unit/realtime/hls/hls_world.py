@@ -327,7 +327,7 @@ class Reader:
             # The first picture of a segment is a key frame, or the one before had to be closed.
             broken = part.discontinuity or any(earlier.discontinuity for earlier in self.open) or not self.segments
             assert inside[1][0].key or not broken
-            shortest = self.cuts.segment_max_s - MISSING_MS / 1000 - self.cuts.part_s
+            shortest = self._longest(len(self.segments) - 1) - MISSING_MS / 1000 - self.cuts.part_s
             assert inside[1][0].key or self.segments[-1].duration > shortest
         self.parts.append(part)
         self.open.append(part)
@@ -336,9 +336,15 @@ class Reader:
         assert done.sequence == len(self.segments)
         assert self.open
         assert abs(done.duration - sum(part.duration for part in self.open)) < 1e-6
-        assert done.duration <= self.cuts.segment_max_s + 1e-4
+        assert done.duration <= self._longest(len(self.segments)) + 1e-4
         self.open = []
         self.segments.append(done)
+
+    def _longest(self, index: int) -> float:
+        """Of that segment: what comes after the first is cut to the target duration."""
+        if index <= 0:
+            return max(self.cuts.segment_max_s, self.cuts.segment_s)
+        return self.cuts.longest_s(self.cuts.target_s(self.segments[0].duration))
 
     @property
     def read_frames(self) -> int:

@@ -146,7 +146,7 @@ def test_an_ended_one_stays_ended_and_the_target_is_kept() -> None:
     playlist.end()
     assert parse(Playlist.restore(carried(playlist)).render()).ended
     other = Playlist.restore(carried(filled(3)), Cuts(segment_max_s=2.0))
-    assert parse(other.render()).values["TARGETDURATION"] == "4"
+    assert parse(other.render()).values["TARGETDURATION"] == "2"
 
 
 def test_a_view_is_the_playlist_at_one_moment() -> None:
