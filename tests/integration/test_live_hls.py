@@ -112,7 +112,7 @@ async def playing(studio: Studio) -> str:
 
 
 async def test_playlists_and_files_say_what_they_are(studio: Studio, playing: str) -> None:
-    newest, for_ever = "public, max-age=1", "public, max-age=31536000, immutable"
+    newest, for_ever = "public, max-age=1", "public, max-age=600, immutable"
     expected = {
         "index.m3u8": ("application/vnd.apple.mpegurl", newest, b"#EXTM3U\nlive.m3u8\n"),
         "live.m3u8": ("application/vnd.apple.mpegurl", newest, view_of(5).low_latency),

@@ -27,7 +27,7 @@ _MOOT = (*_RECOVERED, c.Lagged)
 _DROPPED = (*_RECOVERED, c.PresenceChanged, c.UserFrame)
 # Not kept beyond twice the limit: the gateway gives up waiting for them. The rest is small, and nothing of it is for a
 # gateway whose lease has ended.
-_REPLIES = (c.Answer, c.Refusal, c.Subscribed, c.NotOwner)
+_REPLIES = (c.Answer, c.Refusal, c.Subscribed, c.NotOwner, s.StreamFollowed)
 
 
 class _Link:
@@ -49,11 +49,14 @@ class GatewayLinks:
         tasks: TaskSet,
         on_gone: Callable[[str], None],
         connect: Callable[[str], GatewayRef] = GatewayRef,
+        on_behind: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`on_behind` is told of a gateway that is sent `Lagged`."""
         self._shard = shard
         self._connect = connect
         self._tasks = tasks
         self._on_gone = on_gone
+        self._on_behind = on_behind
         self._links: dict[str, _Link] = {}
         self._behind: set[str] = set()  # a Lagged waits in their outbox: events before it would be for nothing
         self._since: dict[str, float] = {}  # when the oldest of what waits in their outbox was put there
@@ -136,6 +139,7 @@ class GatewayLinks:
         outbox.drop(lambda item: isinstance(item, _MOOT))
         outbox.put(c.Lagged(), always=True)
         self._behind.add(gateway)
+        self._on_behind(gateway)
 
     def _open(self, gateway: str) -> None:
         ref = self._connect(gateway)
@@ -196,6 +200,10 @@ def _weight(item: c.Wire) -> int:
             size = len(frame)
         case c.PresenceChanged(room_ids=room_ids):
             size = 18 * len(room_ids)
+        case s.StreamFollowed(recent=recent, state=state):
+            size = sum(len(data) + 16 for _, data in recent) + _state_weight(state)
+        case s.StreamChanged(frames=frames, state=state):
+            size = sum(map(len, frames)) + _state_weight(state)
         case s.MediaFile(data=data):
             size = len(data or b"") + 64
         case s.PlaylistShown(view=view):
@@ -203,3 +211,7 @@ def _weight(item: c.Wire) -> int:
         case _:
             size = 64
     return size + 64
+
+
+def _state_weight(state: s.StreamState | None) -> int:
+    return 0 if state is None else len(state.shown) + 18 * (len(state.banned) + len(state.moderators))

@@ -251,6 +251,9 @@ class Shard(abc.ABC, Generic[B]):
         if refused:
             error = Unavailable(f"This {self.what} is flooded; try again shortly.")
             self._links.dispatch(self._core.refuse_all(refused, error).script)
+            if not all(getattr(command, "ref", 0) for _, command in refused):
+                # Nobody waits for an answer to these: what they told is said anew.
+                self._links.resync(gateway)
 
     # -- the writer ------------------------------------------------------------------------------------------
 

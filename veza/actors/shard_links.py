@@ -15,6 +15,7 @@ from veza.actors.refs import ActorGone, ActorUnreachable, CallFailed, ShardRef, 
 from veza.actors.tasks import TaskSet
 from veza.errors import Unavailable, VezaError
 from veza.realtime import commands as c
+from veza.realtime import stream_commands as s
 from veza.realtime.partition import ROOMS
 from veza.realtime.presence import BEAT_S
 from veza.realtime.routing import Answer, PartitionMap, Router, Sends
@@ -226,12 +227,17 @@ def error_of(refusal: c.Refusal) -> VezaError:
 
 def _weight(command: c.Routed) -> int:
     """About its bytes, rather more than less."""
-    if isinstance(command, c.Post):
-        return _content_weight(command.content) + UUID_WEIGHT * len(command.attachments) + 300
-    if isinstance(command, c.EditMessage):
-        return _content_weight(command.content) + 250
-    if isinstance(command, c.GetPresence):
-        return UUID_WEIGHT * len(command.user_ids) + 150
+    match command:
+        case c.Post(content=content, attachments=attachments):
+            return _content_weight(content) + UUID_WEIGHT * len(attachments) + 300
+        case s.SayInStream(content=content):
+            return _content_weight(content) + 300
+        case c.EditMessage(content=content):
+            return _content_weight(content) + 250
+        case c.GetPresence(user_ids=people) | s.FollowStream(people=people):
+            return UUID_WEIGHT * len(people) + 150
+        case s.ReportViewers(came=came, left=left):
+            return UUID_WEIGHT * (len(came) + len(left)) + 150
     return 150
 
 

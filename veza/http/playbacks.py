@@ -31,6 +31,11 @@ ROW_S = 1.0
 OFF_AIR_ROW_S = 0.1
 # While the database is away what was known is good for longer: nobody can change it, and players go on.
 STALE_ROW_S = 120.0
+# A row that is known already is not waited for so long; it is tried again after a while.
+REREAD_S = 0.5
+AGAIN_S = 5.0
+# A file that is not there is no reason to ask for all of them more often.
+FORCE_S = 1.0
 _MOST_ROWS = 10_000
 _TURNS = 64
 
@@ -52,13 +57,14 @@ class PlaybackLimits(msgspec.Struct, frozen=True):
 class _Entry:
     """One stream. `changed` is set, and replaced, whenever there is something new."""
 
-    __slots__ = ("asked_at", "changed", "gone", "ingest", "view", "waiters", "watched_at")
+    __slots__ = ("asked_at", "changed", "forced_at", "gone", "ingest", "view", "waiters", "watched_at")
 
     def __init__(self, now: float) -> None:
         self.view: PlaylistView | None = None
         self.ingest: str | None = None
         self.asked_at = now
         self.watched_at: float | None = None
+        self.forced_at = float("-inf")
         self.waiters = 0
         self.gone = False
         self.changed = asyncio.Event()
@@ -103,8 +109,9 @@ class Playbacks:
         entry = self._entries.get(playback_id)
         if entry is None or (ingest is not None and entry.ingest not in (None, ingest)):
             return
-        entry.view = view
-        entry.wake()
+        if view != entry.view:
+            entry.view = view
+            entry.wake()
 
     async def store(self, playback_id: str, name: str, data: bytes) -> None:
         """A file of an Ingest on another node. What nobody asked for is not kept.
@@ -153,12 +160,14 @@ class Playbacks:
 
     async def _read(self, connection: Connection, playback_id: str) -> _Row:
         old, now = self._rows.pop(playback_id, None), self._now()
+        known = old is not None and old.row is not None and now - old.read_at < STALE_ROW_S
         try:
-            found = _Row(now, now, await rows.find(connection, playback_id))
+            async with asyncio.timeout(REREAD_S if known else None):
+                found = _Row(now, now, await rows.find(connection, playback_id))
         except FAILURES:
-            if old is None or old.row is None or now - old.read_at >= STALE_ROW_S:
+            if old is None or not known:
                 raise
-            found = _Row(old.read_at, self._now(), old.row)
+            found = _Row(old.read_at, self._now() + AGAIN_S, old.row)
         while len(self._rows) >= _MOST_ROWS:
             del self._rows[next(iter(self._rows))]
         self._rows[playback_id] = found
@@ -173,6 +182,8 @@ class Playbacks:
         Raises StreamNotFound, InvalidArgument for what lies too far ahead, Unavailable when it does not come in time,
         and RateLimited or Unavailable when too many wait already.
         """
+        if ingest is None and playback_id not in self._entries:
+            raise StreamNotFound
         entry = self._asked(playback_id, ingest)
         if not _has_begun(entry.view):
             if ingest is None:
@@ -193,8 +204,10 @@ class Playbacks:
 
         Raises what `view` raises; InvalidArgument also for what names no file of a stream.
         """
-        found = self._files.open(playback_id, name)
+        if ingest is None and playback_id not in self._entries:
+            raise StreamNotFound
         entry = self._asked(playback_id, ingest)
+        found = self._files.open(playback_id, name)
         if found is not None:
             return found
         if not _has_begun(entry.view):
@@ -202,9 +215,10 @@ class Playbacks:
             await self.view(playback_id, ingest)
         elif (wanted := part_of(name)) is not None and entry.view and entry.view.ready(*wanted) is Reload.WAIT:
             await self.view(playback_id, ingest, *wanted)
-        else:
-            # It may be that its Ingest has moved to another node since copies were last asked for.
-            self._follow(playback_id, entry, force=not self._files.is_local(playback_id, entry.view))
+        # It may be that its Ingest has moved to another node since copies were last asked for.
+        elif self._now() - entry.forced_at >= FORCE_S and not self._files.is_local(playback_id, entry.view):
+            entry.forced_at = self._now()
+            self._follow(playback_id, entry, force=True)
         return self._files.open(playback_id, name)
 
     # -- for its owner ---------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Recordings as players have them: a playlist of all there is, and the chat beside it."""
 
+import asyncio
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ class Replays:
     """The recordings that were asked for last."""
 
     def __init__(self) -> None:
+        self._making = asyncio.Lock()
         self._kept: OrderedDict[UUID, Replay] = OrderedDict()
 
     async def find(self, connection: Connection, stream_id: UUID) -> Replay | None:
@@ -56,11 +58,14 @@ class Replays:
         recording = await recordings.find(connection, stream_id)
         if recording is None or recording.finished_at is None:
             return None
-        replay = self._kept.get(stream_id)
-        if replay is None or replay.recording != recording:
-            replay = Replay(recording, await recordings.segments(connection, stream_id))
-            self._kept[stream_id] = replay
-        self._kept.move_to_end(stream_id)
+        # One at a time: when a stream has ended many ask for the same.
+        async with self._making:
+            replay = self._kept.get(stream_id)
+            if replay is None or replay.recording != recording:
+                segments = await recordings.segments(connection, stream_id)
+                replay = await asyncio.to_thread(Replay, recording, segments)
+                self._kept[stream_id] = replay
+            self._kept.move_to_end(stream_id)
         while len(self._kept) > MOST:
             self._kept.popitem(last=False)
         return replay

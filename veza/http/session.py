@@ -67,6 +67,7 @@ class Session:
         "status",
         "streams",
         "unanswered",
+        "watching",
     )
 
     def __init__(self, socket: WebSocket, sockets: "Sockets", now: float, *, anonymous: str | None = None) -> None:
@@ -88,6 +89,7 @@ class Session:
         self.held: deque[p.ClientCommand] | None = None  # a message that waits for an allowance, and what came later
         self.held_bytes = 0
         self.streams: tuple[UUID, ...] = ()  # those it watches
+        self.watching = 0  # those it has asked for and not been told of yet
         self.leaving = False  # told to come back elsewhere: nothing new is begun
 
     # -- frames ----------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ CHANGE_BURST = 60
 REACTIONS_PER_MINUTE = 600
 REACTION_BURST = 60
 # Viewers that vanish without a word are missed within twice this.
-VIEWER_PING_S = 6
+VIEWER_PING_S = 5
 # Sockets of nobody known, of one address: a café is one.
 ANONYMOUS_PER_ADDRESS = 256
 # When sockets that must leave are told to come back, so that they do not come all at once: elsewhere after a drain,
@@ -69,6 +69,7 @@ class Sockets:
     ) -> None:
         self.hub = hub
         self.streams = streams
+        streams.on_left = self._left_stream
         self.tasks = tasks
         self.authenticator = authenticator
         self._switches = switches
@@ -183,6 +184,7 @@ class Sockets:
         if principal.expires_at is not None:
             self._expiring.add(session.socket)
         self._forget_anonymous(session)
+        self.streams.identified(session.socket, principal.user_id, session.streams)
         self.hub.arrive(session.socket, principal.user_id)
         self._greet(session, principal)
 
@@ -227,6 +229,12 @@ class Sockets:
         if session.socket in other:
             other.discard(session.socket)
             wheel.add(session.socket)
+
+    def _left_stream(self, socket: WebSocket, stream_id: UUID) -> None:
+        session = socket.session
+        if isinstance(session, Session):
+            session.streams = tuple(each for each in session.streams if each != stream_id)
+            self.watches(session)
 
     def lagging(self, socket: WebSocket) -> None:
         self._lagging.add(socket)

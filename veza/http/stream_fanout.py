@@ -43,25 +43,27 @@ class StreamFanout:
 
     def __init__(self) -> None:
         self.skipped: Counter[tuple[WebSocket, UUID]] = Counter()
-        self._pending: dict[UUID, tuple[Watched[WebSocket], _Pending]] = {}
-        self._queue: deque[UUID] = deque()  # of `_pending`, in the order of their first frame
+        self._pending: dict[Watched[WebSocket], _Pending] = {}
+        self._queue: deque[Watched[WebSocket]] = deque()  # of `_pending`, in the order of their first frame
+        self._writing: tuple[Watched[WebSocket], _Pending] | None = None
         self._written_at: dict[UUID, float] = {}
         self._wake = asyncio.Event()
 
     def put(self, entry: Watched[WebSocket], frames: Iterable[bytes], kind: Kind) -> None:
-        found = self._pending.get(entry.id)
+        found = self._pending.get(entry)
         if found is None:
-            self._queue.append(entry.id)
+            found = self._pending[entry] = _Pending()
+            self._queue.append(entry)
             self._wake.set()
-        if found is None or found[0] is not entry:
-            found = self._pending[entry.id] = entry, _Pending()
-        found[1].frames += [(kind, frame) for frame in frames]
+        found.frames += [(kind, frame) for frame in frames]
 
     def joined(self, entry: Watched[WebSocket], socket: WebSocket) -> None:
         """A socket watches from now on, and knows what was put until now."""
-        found = self._pending.get(entry.id)
-        if found is not None and found[0] is entry:
-            found[1].fresh[socket] = len(found[1].frames)
+        found = self._pending.get(entry)
+        if found is not None:
+            found.fresh[socket] = len(found.frames)
+        if self._writing is not None and self._writing[0] is entry:
+            self._writing[1].fresh[socket] = len(self._writing[1].frames)
 
     def left(self, socket: WebSocket, stream_id: UUID) -> None:
         self.skipped.pop((socket, stream_id), None)
@@ -71,35 +73,36 @@ class StreamFanout:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            for stream_id in list(self._queue):
+            for entry in list(self._queue):
                 self._queue.popleft()
-                found = self._pending.get(stream_id)
-                if found is None:
+                if entry not in self._pending:
                     continue
-                wait = self._written_at.get(stream_id, 0.0) + join_s(len(found[0].sockets)) - now()
+                wait = self._written_at.get(entry.id, 0.0) + join_s(len(entry.sockets)) - now()
                 if wait > 0:
-                    asyncio.get_running_loop().call_later(wait, self._due, stream_id)
+                    asyncio.get_running_loop().call_later(wait, self._due, entry)
                 else:
-                    self._written_at[stream_id] = now()
-                    await self._write(*self._pending.pop(stream_id))
+                    self._written_at[entry.id] = now()
+                    await self._write(entry, self._pending.pop(entry))
             if len(self._written_at) > 2 * len(self._pending) + 1000:
                 self._forget(now())
 
-    def _due(self, stream_id: UUID) -> None:
-        if stream_id in self._pending:
-            self._queue.append(stream_id)
+    def _due(self, entry: Watched[WebSocket]) -> None:
+        if entry in self._pending:
+            self._queue.append(entry)
             self._wake.set()
 
     def _forget(self, now: float) -> None:
         self._written_at = {each: at for each, at in self._written_at.items() if now - at < MOST_JOIN_S}
 
     async def _write(self, entry: Watched[WebSocket], pending: _Pending) -> None:
-        frames, fresh = pending.frames, pending.fresh
+        frames = pending.frames
         data = b"".join(frame for _, frame in frames)
         written = 0
+        self._writing = entry, pending
         for index, (socket, user_id) in enumerate(list(entry.sockets.items()), 1):
-            known = fresh.get(socket, 0)
-            if socket.closing or known == len(frames):
+            # It may have left, or have come back, since the last turn of the loop.
+            known = pending.fresh.get(socket, 0)
+            if socket.closing or known == len(frames) or socket not in entry.sockets:
                 continue
             if socket.lagging_since is not None:
                 self._write_some(entry, socket, user_id, frames[known:])
@@ -108,6 +111,7 @@ class StreamFanout:
             written += len(frames) - known
             if not index % SLICE_SOCKETS:
                 await asyncio.sleep(0)
+        self._writing = None
         gateway_meter.delivered.add(amount=written)
 
     def _write_some(

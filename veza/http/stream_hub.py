@@ -1,14 +1,14 @@
 """The streams that sockets of this gateway watch: their shards know gateways, this knows sockets."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
 from veza.actors.mailbox import Mailbox
 from veza.actors.shard_links import ShardLinks
 from veza.actors.tasks import TaskSet
-from veza.errors import InvalidArgument, StreamNotFound, VezaError
+from veza.errors import Conflict, InvalidArgument, StreamNotFound, VezaError
 from veza.http.stream_fanout import Kind, StreamFanout
 from veza.http.websocket import WebSocket
 from veza.realtime import commands as c
@@ -34,11 +34,13 @@ class StreamHub:
         self._inbox: Mailbox[bytes] = Mailbox(INBOX_BATCHES)
         self._dirty: set[UUID] = set()  # of which something is to be reported
         self.fanout = StreamFanout()
+        # Of a socket that watches a stream no more although it did not ask for that.
+        self.on_left: Callable[[WebSocket, UUID], None] = lambda _socket, _stream_id: None
 
     # -- sockets ---------------------------------------------------------------------------------------------
 
     def watch(self, socket: WebSocket, user_id: UUID | None, stream_id: UUID, done: Done) -> None:
-        """`done` is called once, with the JSON of the answer or what refuses it."""
+        """`done` is called once, with the JSON of the answer or what refuses it, unless the socket closes."""
         entry = self.streams.get(stream_id)
         if entry is None:
             entry = self.streams[stream_id] = Watched(stream_id)
@@ -60,16 +62,38 @@ class StreamHub:
         if entry.state is not None:
             admit(None)
             return
-        entry.waiting.append(admit)
+        entry.waiting.append((socket, admit))
         if not entry.asking:
             self._follow(entry)
 
     def leave(self, socket: WebSocket, stream_id: UUID) -> None:
+        """It watches no more, also where it is not admitted yet: then it is told so."""
         entry = self.streams.get(stream_id)
         if entry is not None:
-            entry.sockets.pop(socket, None)
+            self._give_up(entry, socket)
+            entry.leave(socket)
             self.fanout.left(socket, stream_id)
             self._dirty.add(stream_id)
+
+    @staticmethod
+    def _give_up(entry: Watched[WebSocket], socket: WebSocket) -> None:
+        waiting = [admit for each, admit in entry.waiting if each is socket]
+        if waiting:
+            entry.waiting = [(each, admit) for each, admit in entry.waiting if each is not socket]
+            for admit in waiting:
+                admit(Conflict("The stream is watched no more."))
+
+    def identified(self, socket: WebSocket, user_id: UUID, stream_ids: Iterable[UUID]) -> None:
+        """Who watches these is known from now on."""
+        for stream_id in stream_ids:
+            entry = self.streams.get(stream_id)
+            if entry is not None and socket in entry.sockets:
+                entry.leave(socket)
+                entry.join(socket, user_id)
+                self._dirty.add(stream_id)
+                reason = None if entry.state is None else entry.unwelcome_because(socket)
+                if reason is not None:
+                    self._part_from(entry, socket, reason)
 
     def react(self, socket: WebSocket, stream_id: UUID, emoji: str) -> None:
         """Raises InvalidArgument where the socket does not watch."""
@@ -86,14 +110,24 @@ class StreamHub:
 
         def handle(answer: Any) -> None:
             entry.asking = False
+            again, entry.follow_again = entry.follow_again, False
             if self.streams.get(entry.id) is not entry:
                 return
             if isinstance(answer, VezaError):
                 self._refused(entry, answer)
             elif isinstance(answer, s.StreamFollowed):
                 self._followed(entry, answer)
+                if again:
+                    self._follow(entry)
 
         self.links.request(entry.follow, entry.id, handle)
+
+    def _follow_anew(self, entry: Watched[WebSocket]) -> None:
+        """What is on its way may be from before something was lost."""
+        if entry.asking:
+            entry.follow_again = True
+        else:
+            self._follow(entry)
 
     def _refused(self, entry: Watched[WebSocket], error: VezaError) -> None:
         waiting, entry.waiting = entry.waiting, []
@@ -105,7 +139,7 @@ class StreamHub:
             # Whoever watches already keeps what they have, until the shard can be asked.
             entry.followed_last = False
             self._dirty.add(entry.id)
-        for admit in waiting:
+        for _, admit in waiting:
             admit(error)
 
     def _followed(self, entry: Watched[WebSocket], answer: s.StreamFollowed) -> None:
@@ -115,9 +149,11 @@ class StreamHub:
         if frames:
             self.fanout.put(entry, frames, Kind.NEWS)
         waiting, entry.waiting = entry.waiting, []
-        for admit in waiting:
+        for _, admit in waiting:
             admit(None)
         self._part(entry)
+        # Who came and left while the shard was asked.
+        self._dirty.add(entry.id)
 
     def _moved(self, partitions: set[int]) -> None:
         for entry in list(self.streams.values()):
@@ -138,6 +174,8 @@ class StreamHub:
     def _report(self, entry: Watched[WebSocket]) -> None:
         if not entry.sockets and not entry.waiting:
             del self.streams[entry.id]
+            if (applause := entry.applaud()) is not None:
+                self.links.send(applause, entry.id)
             self.links.send(s.UnfollowStream(entry.id), entry.id)
             return
         if not entry.followed_last:
@@ -177,8 +215,8 @@ class StreamHub:
                 self.links.not_owned(shard, refs)
             case c.Lagged():
                 for each in list(self.streams.values()):
-                    if self.links.router.owner(each.id) == shard and not each.asking:
-                        self._follow(each)
+                    if self.links.router.owner(each.id) == shard:
+                        self._follow_anew(each)
             case c.Events() | c.Transient():
                 entry = self.streams.get(item.room_id)
                 if entry is not None and entry.state is not None:
@@ -190,6 +228,9 @@ class StreamHub:
         if isinstance(item, c.Transient):
             entry.transient(item.frame)
             self.fanout.put(entry, [item.frame], Kind.MOMENT)
+        elif entry.missed(item):
+            # Left out while this gateway was behind: the answer has it.
+            self._follow_anew(entry)
         elif frames := entry.said(item):
             self.fanout.put(entry, frames, Kind.MESSAGE)
 
@@ -203,9 +244,17 @@ class StreamHub:
         self.fanout.put(entry, item.frames, Kind.NEWS)
         if item.state is None:
             del self.streams[entry.id]
+            for socket in entry.sockets:
+                self.on_left(socket, entry.id)
 
     def _part(self, entry: Watched[WebSocket]) -> None:
         """From those who may not watch any more, and tell them."""
+        if not entry.restricted_anew():
+            return
         for socket, reason in entry.unwelcome():
-            self.leave(socket, entry.id)
-            socket.send(protocol.frame({"type": "stream_left", "stream_id": entry.id, "reason": reason}))
+            self._part_from(entry, socket, reason)
+
+    def _part_from(self, entry: Watched[WebSocket], socket: WebSocket, reason: str) -> None:
+        self.leave(socket, entry.id)
+        self.on_left(socket, entry.id)
+        socket.send(protocol.frame({"type": "stream_left", "stream_id": entry.id, "reason": reason}))

@@ -34,12 +34,14 @@ def obey(session: "Session", command: StreamCommand) -> None:
 def _watch(session: "Session", command: p.WatchStream) -> None:
     stream_id = command.stream_id
     user_id = None if session.anonymous is not None else session.user().id
-    if len(session.streams) >= MOST_STREAMS and stream_id not in session.streams:
+    if len(session.streams) + session.watching >= MOST_STREAMS and stream_id not in session.streams:
         raise RateLimited("This socket watches too many streams.", 10.0)
     session.unanswered += 1
+    session.watching += 1
 
     def done(answer: bytes | VezaError) -> None:
         session.unanswered -= 1
+        session.watching -= 1
         if isinstance(answer, VezaError):
             session.refuse(command.id, answer)
         else:

@@ -112,13 +112,13 @@ async def finish(connection: Connection, stream_id: UUID, multivariant: str) -> 
     )
 
 
-async def delete(connection: Connection, stream_id: UUID) -> None:
-    """Its objects go with the next sweep. Raises NotFound."""
-    deleted = await connection.fetchval(
-        "DELETE FROM recordings WHERE stream_id = $1 AND finished_at IS NOT NULL RETURNING true", stream_id
-    )
-    if not deleted:
-        raise NotFound(NONE)
+async def delete(pool: Any, stream_id: UUID) -> None:
+    """Its objects go with the next sweep, and what an Ingest still has of it is not taken. Raises NotFound."""
+    async with transaction(pool) as connection:
+        deleted = await connection.fetchval("DELETE FROM recordings WHERE stream_id = $1 RETURNING true", stream_id)
+        if not deleted:
+            raise NotFound(NONE)
+        await connection.execute("UPDATE streams SET is_recorded = false WHERE id = $1", stream_id)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------

@@ -324,11 +324,11 @@ async def _blocked(connection: Connection, pairs: Collection[tuple[UUID, UUID]])
 async def _authors(connection: Connection, wanted: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], UUID]:
     if not wanted:
         return {}
+    # Deleted ones too: whoever deletes one again, not having heard that it was done, is answered as before.
     rows = await connection.fetch(
         """
         SELECT m.stream_id, m.id, m.sender_id FROM stream_messages m
         JOIN unnest($1::uuid[], $2::uuid[]) AS w (stream_id, id) ON m.id = w.id AND m.stream_id = w.stream_id
-        WHERE m.deleted_at IS NULL
         """,
         [stream_id for stream_id, _ in wanted],
         [message_id for _, message_id in wanted],

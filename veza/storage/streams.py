@@ -231,9 +231,9 @@ async def delete(pool: Any, stream_id: UUID, user_id: UUID) -> None:
         await connection.execute("DELETE FROM streams WHERE id = $1", stream_id)
 
 
-async def require_own(connection: Connection, stream_id: UUID, user_id: UUID) -> None:
-    """Raises StreamNotFound for who cannot see it, PermissionDenied for who does not own it."""
-    await _own(connection, stream_id, user_id)
+async def require_own(connection: Connection, stream_id: UUID, user_id: UUID) -> StreamStatus:
+    """Where a stream of one's own stands. Raises StreamNotFound for who cannot see it, PermissionDenied."""
+    return await _own(connection, stream_id, user_id)
 
 
 async def on_air_of(connection: Connection, user_id: UUID) -> list[UUID]:

@@ -18,6 +18,8 @@ from veza.storage.embedded.process import LAUNCHER
 NICENESS: Final = 5
 # It ends by itself when its input does; what does not is asked to, and then killed.
 END_S: Final = 1.0
+# 4096 × 2160, and a little more.
+MOST_PIXELS: Final = 8_912_896
 TERMINATE_S: Final = 0.3
 # Nothing else of our environment is its business, least of all the secrets: it reads what strangers send.
 ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH")
@@ -44,6 +46,8 @@ def arguments(renditions: Sequence[Rendition], outputs: Sequence[int]) -> list[s
     # It begins with the first frame; `-fflags nobuffer` would begin with the second. Threads that share one picture
     # keep none back, as those that have a picture each do.
     told += ["-probesize", "32", "-analyzeduration", "0", "-thread_type", "slice"]
+    # What a stranger sends may claim a picture that takes all memory.
+    told += ["-max_pixels", str(MOST_PIXELS)]
     told += ["-protocol_whitelist", "pipe", "-f", "flv", "-i", "pipe:0", "-filter_complex", _scaled(renditions)]
     for index, (rendition, output) in enumerate(zip(renditions, outputs, strict=True)):
         bps = str(rendition.video_bps)

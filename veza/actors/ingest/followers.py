@@ -37,6 +37,10 @@ class Followers:
             for gateway in [name for name, until in gateways.items() if until <= now]:
                 self._drop(playback_id, gateway)
 
+    def behind(self, gateway: str) -> None:
+        """Something was not sent to it: with the next follow it is a new mirror."""
+        self._mirrors = {key for key in self._mirrors if key[1] != gateway}
+
     def gateway_lost(self, gateway: str) -> None:
         for playback_id in [each for each, gateways in self._until.items() if gateway in gateways]:
             self._drop(playback_id, gateway)

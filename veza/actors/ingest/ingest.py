@@ -60,7 +60,10 @@ class Ingest:
         self._stream_inlet = Inlet(self._deliver, self._tasks)
         self._followers = Followers()
         self._copying: set[tuple[str, str]] = set()  # (playback, gateway) whose files are on their way
-        self._gateways = GatewayLinks(name, self._tasks, self._followers.gateway_lost, PlaybackGatewayRef)
+        followers = self._followers
+        self._gateways = GatewayLinks(
+            name, self._tasks, followers.gateway_lost, PlaybackGatewayRef, on_behind=followers.behind
+        )
         self._links = ShardLinks(name, self._tasks, self._moved, first=STREAMS)
         self._pulse = Pulse("ingest", name, self._sample)
         self._sources = metrics.INGEST_SOURCES.labels(name)

@@ -14,7 +14,7 @@ import msgspec
 
 from veza.realtime.hls.playlist import init_name, segment_name
 from veza.realtime.hls.snapshot import Segment
-from veza.realtime.hls.view import MULTIVARIANT
+from veza.realtime.hls.view import LOW_LATENCY, MULTIVARIANT
 
 _NAME = re.compile(r"(\d{18})-(\d+)-(\d+)-([01])-(\d+)\.m4s", re.ASCII)
 _INIT = re.compile(r"init-\d+\.mp4", re.ASCII)
@@ -70,5 +70,10 @@ def segments(directory: Path) -> list[Kept]:
 
 
 def multivariant(directory: Path) -> str:
-    """The playlist that a player begins with, as it was last. Raises OSError."""
-    return (directory / MULTIVARIANT).read_text()
+    """The playlist that a player begins with, as it was last; one that says little where that was not written. Raises
+    OSError.
+    """
+    try:
+        return (directory / MULTIVARIANT).read_text()
+    except FileNotFoundError:
+        return f"#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-STREAM-INF:BANDWIDTH=2000000\n{LOW_LATENCY}\n"

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # After a transcoder has ended, twice as long after each next time; at once when the encoder's settings have changed.
 AGAIN_S, MOST_AGAIN_S = 5.0, 300.0
+# One that went on so long was well.
+WELL_S = 60.0
 
 
 class Ladder:
@@ -78,6 +80,7 @@ class _Split:
         self._unplaced: set[Rendition] = set()
         self._over = False
         self._again_s = AGAIN_S
+        self._begun_at = 0.0
 
     # For the listener
 
@@ -115,6 +118,7 @@ class _Split:
         except Unavailable:
             return  # the stream has ended
         self._unplaced = set(self._made)
+        self._begun_at = asyncio.get_running_loop().time()
         self._transcoder = Transcoder(ladder.program, list(self._made), self._take, self._stopped, ladder.tasks)
         for config in self._configs.values():
             self._transcoder.feed(config)
@@ -135,6 +139,8 @@ class _Split:
         if reason == CHANGED:
             asyncio.get_running_loop().call_soon(self._begin)
         else:
+            if asyncio.get_running_loop().time() - self._begun_at > WELL_S:
+                self._again_s = AGAIN_S
             asyncio.get_running_loop().call_later(self._again_s, self._begin)
             self._again_s = min(2 * self._again_s, MOST_AGAIN_S)
 

@@ -1,6 +1,7 @@
 """What a gateway of another node is sent when it begins to play a stream: the files that its playlist names."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from veza.actors.gateway_links import GatewayLinks
@@ -20,8 +21,11 @@ async def send_files(directory: Path, playback_id: str, gateway: str, links: Gat
 
 
 def _files(directory: Path) -> list[Path]:
-    found = [(path.stat().st_mtime_ns, path) for path in directory.iterdir() if _is_shown(path.name)]
-    return [path for _, path in sorted(found)]
+    found = []
+    for path in directory.iterdir() if directory.exists() else ():
+        with contextlib.suppress(FileNotFoundError):  # its time was over meanwhile
+            found.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(found) if _is_shown(path.name)]
 
 
 def _is_shown(name: str) -> bool:

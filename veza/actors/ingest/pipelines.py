@@ -31,6 +31,8 @@ LOOK_S = 1.0
 LINGER_S = 90.0
 # Directories that nobody has: of an Ingest that is gone.
 SWEEP_S = 30.0
+# A playback id has no fewer characters.
+ID_CHARS = 22
 
 
 class _Entry:
@@ -157,7 +159,9 @@ class Pipelines:
 
     def _directories(self) -> list[str]:
         self.directory.mkdir(parents=True, exist_ok=True)
-        return [path.name for path in self.directory.iterdir() if path.is_dir()]
+        found = (path.name for path in self.directory.iterdir() if path.is_dir())
+        # What gateways keep there has a shorter name than any stream.
+        return [name for name in found if len(name) >= ID_CHARS]
 
     def look(self) -> None:
         """One may have ended."""
@@ -183,12 +187,10 @@ class Pipelines:
         for playback_id, entry in list(self._entries.items()):
             if entry.remove_at is not None and now > entry.remove_at:
                 await self._remove(playback_id)
-        doubtful = [
-            each for each, entry in self._entries.items() if entry.remove_at is None and not entry.ladder.main.fed
-        ]
-        if doubtful:
-            rows = await playbacks.find_all(self._pool, doubtful)
-            for playback_id in doubtful:
+        going_on = [each for each, entry in self._entries.items() if entry.remove_at is None]
+        if going_on:
+            rows = await playbacks.find_all(self._pool, going_on)
+            for playback_id in going_on:
                 await self._judge(playback_id, rows.get(playback_id))
         if now - self._swept_at > SWEEP_S:
             self._swept_at = now
@@ -197,6 +199,9 @@ class Pipelines:
     async def _judge(self, playback_id: str, row: Playback | None) -> None:
         entry = self._entries.get(playback_id)
         if entry is None or entry.ladder.main.fed:
+            if entry is not None and row is not None:
+                # Its owner may say so at any time.
+                self._keep(playback_id, entry, is_recorded=row.is_recorded)
             return
         if row is None:
             await self._remove(playback_id)
@@ -210,7 +215,11 @@ class Pipelines:
 
     async def _remove(self, playback_id: str) -> None:
         entry = self._entries[playback_id]
-        await entry.ladder.remove()
+        try:
+            await entry.ladder.remove()
+        except OSError as error:
+            # The next sweep tries it again.
+            log.warning("files not removed", extra={"playback": playback_id, "reason": str(error)})
         if self._entries.get(playback_id) is entry:
             del self._entries[playback_id]
             for pipeline in entry.ladder:
@@ -225,7 +234,7 @@ class Pipelines:
         kept = await playbacks.still_played(self._pool, others)
         for playback_id in there:
             if stream_of(playback_id) in others - kept - self._entries.keys():
-                await asyncio.to_thread(shutil.rmtree, self.directory / playback_id)
+                await asyncio.to_thread(_delete, self.directory / playback_id)
 
     async def close(self) -> None:
         """Stop, so that another Ingest can go on; returns when all is written."""
@@ -242,9 +251,20 @@ def _first_number(live_s: float) -> int:
 
 def _with_all(view: PlaylistView, entry: _Entry) -> PlaylistView:
     """With all renditions that there are in the multivariant playlist."""
-    ids = (pipeline.playback_id for pipeline in entry.ladder.renditions.values())
+    # Of one that stands still while the stream goes on nobody is told.
+    fed = entry.ladder.main.fed
+    ids = [each.playback_id for each in entry.ladder.renditions.values() if each.fed or not fed]
     others = [found.multivariant for each in ids if (found := entry.views.get(each)) is not None and found.has_begun]
     if not others:
         return view
     variants = b"".join(other[other.index(b"#EXT-X-STREAM-INF") :] for other in others)
     return msgspec.structs.replace(view, multivariant=view.multivariant + variants)
+
+
+def _delete(directory: Path) -> None:
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        pass  # somebody else was faster
+    except OSError as error:
+        log.warning("files not removed", extra={"directory": directory, "reason": str(error)})

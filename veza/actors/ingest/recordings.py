@@ -44,14 +44,20 @@ class Recordings:
         while True:
             try:
                 there = await asyncio.to_thread(_directories, self._directory)
-                outcomes = await asyncio.gather(*(self._take(place) for place in there), return_exceptions=True)
-                for outcome in outcomes:
-                    if isinstance(outcome, BaseException):
-                        raise outcome
-                await asyncio.sleep(LOOK_S)
-            except FAILURES as error:
-                log.warning("recordings wait", extra={"reason": f"{type(error).__name__}: {error}"})
-                await asyncio.sleep(RETRY_S)
+            except OSError as error:
+                log.warning("recordings wait", extra={"reason": str(error)})
+                there = []
+            well = await asyncio.gather(*(self._try(place) for place in there))
+            await asyncio.sleep(LOOK_S if all(well) else RETRY_S)
+
+    async def _try(self, place: Path) -> bool:
+        """One that fails holds up no other."""
+        try:
+            await self._take(place)
+        except FAILURES as error:
+            log.warning("recording waits", extra={"playback": place.name, "reason": f"{type(error).__name__}: {error}"})
+            return False
+        return True
 
     async def _take(self, place: Path) -> None:
         async with self._turns:
@@ -66,6 +72,11 @@ class Recordings:
         if row is None:
             await asyncio.to_thread(shutil.rmtree, place)
             return
+        ended = row.status is StreamStatus.ENDED
+        if ended and not row.is_recorded and await recordings.find(self._pool, row.stream_id) is None:
+            # It was deleted.
+            await asyncio.to_thread(shutil.rmtree, place)
+            return
         kept = await asyncio.to_thread(keeping.segments, place)
         await self._trim(place, kept)
         if kept:
@@ -73,7 +84,7 @@ class Recordings:
                 await self._store_init(row.stream_id, init)
         for segment in kept:
             await self._store(row.stream_id, segment)
-        if not more_comes and row.status is StreamStatus.ENDED:
+        if not more_comes and ended:
             text = await asyncio.to_thread(keeping.multivariant, place)
             await recordings.finish(self._pool, row.stream_id, text)
             await asyncio.to_thread(shutil.rmtree, place)

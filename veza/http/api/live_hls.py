@@ -4,9 +4,9 @@ HTTP Live Streaming 2nd Edition (draft-pantos-hls-rfc8216bis, here RFC 8216bis).
 here may be read from everywhere, errors too, and nothing depends on a cookie.
 """
 
+import asyncio
 import enum
 import io
-import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from veza.http.responses import error_response
 from veza.http.routing import Auth, Resource
 from veza.realtime.hls.view import LOW_LATENCY, MULTIVARIANT, PLAIN, RECORDING, PlaylistView
 from veza.realtime.rate_window import Policy
+from veza.realtime.streams.life import StreamStatus
 from veza.storage import recordings, streams
 from veza.storage.database import FAILURES
 from veza.storage.playbacks import Playback
@@ -51,12 +52,17 @@ _BLOCKING_TARGETS = 6
 _NEWEST = "max-age=1"
 # A recording may be deleted.
 _RECORDED = "max-age=60"
-# A name is given once, and what has it never changes.
-_FOR_EVER = "max-age=31536000, immutable"
+# A name is given once, and what has it never changes; but a stream may be made private, or a recording deleted, and
+# then no cache must have it for long.
+_LIVE_FILE = "max-age=600, immutable"
+_RECORDED_FILE = "max-age=3600, immutable"
+# Of recordings that are sent at once: each holds a connection to the object store, of which others need some too.
+_SENDING = asyncio.Semaphore(8)
+# What a piece of a recording has at the most: it is read whole, so that no reader holds up the store.
+_MOST_BYTES = 64 * 2**20
 
 _REFUSED: tuple[type[BaseException], ...] = (VezaError, *FAILURES)
 _NO_FILE = "A stream has no such file."
-_RENDITION = re.compile(r"r\d{3,4}", re.ASCII)
 
 _OPEN = {
     "Access-Control-Allow-Origin": "*",
@@ -185,7 +191,11 @@ async def get_file(ctx: Context, playback: str, name: str, query: Delivery) -> H
         playback_id, row = await _require(ctx, playback)
         if name == RECORDING or row.is_over:
             return await _recorded(ctx, row, name)
-        return await _live(ctx, playback_id, row, name, query) or await _recorded(ctx, row, name)
+        found = await _live(ctx, playback_id, row, name, query)
+        # What has left the window of a stream that has just ended may be in its recording.
+        if found is None and row.status is StreamStatus.ENDED:
+            found = await _recorded(ctx, row, name)
+        return _required(found)
     except _REFUSED as error:
         if ctx.request.responded:
             raise
@@ -208,7 +218,8 @@ async def get_rendition_file(ctx: Context, playback: str, rendition: str, name: 
     """
     try:
         playback_id, row = await _require(ctx, playback)
-        if row.is_over or not _RENDITION.fullmatch(rendition):
+        known = {each.name for each in ctx.services.settings.live_renditions}
+        if row.is_over or rendition not in known:
             raise NotFound(_NO_FILE)
         return _required(await _live(ctx, f"{playback_id}-{rendition}", row, name, query))
     except _REFUSED as error:
@@ -285,7 +296,7 @@ async def _file(ctx: Context, file: io.FileIO, row: Playback, name: str) -> HTTP
         found = read_range(request.header("range") if request.header("if-range") is None else None, size)
         first, last = found or (0, size - 1)
         headers = {
-            "Cache-Control": _kept(row, _FOR_EVER),
+            "Cache-Control": _kept(row, _LIVE_FILE),
             "Accept-Ranges": "bytes",
             "Content-Length": str(last - first + 1),
         }
@@ -304,18 +315,16 @@ async def _recorded(ctx: Context, row: Playback, name: str) -> HTTPResponse:
         if replay is None:
             raise NotFound(recordings.NONE)
         return _playlist(replay.playlist, row, _RECORDED)
-    found = await recordings.file(ctx.services.pool, row.stream_id, name)
-    if found is None or ctx.services.objects is None:
+    found = await recordings.file(ctx.services.pool, row.stream_id, name) if is_name(name) else None
+    if found is None or found.size_bytes > _MOST_BYTES or ctx.services.objects is None:
         raise NotFound(_NO_FILE)
     response = OpenResponse(
-        headers={"Cache-Control": _kept(row, _FOR_EVER), "Content-Length": str(found.size_bytes)},
+        headers={"Cache-Control": _kept(row, _RECORDED_FILE), "Content-Length": str(found.size_bytes)},
         content_type=_type_of(name),
     )
     if ctx.request.method != "HEAD":
-        async with ctx.services.objects.read(found.object_key, 0, found.size_bytes - 1) as pieces:
-            await ctx.request.respond(response)
-            async for piece in pieces:
-                await response.send(piece)
+        async with _SENDING, ctx.services.objects.read(found.object_key, 0, found.size_bytes - 1) as pieces:
+            response.body = b"".join([piece async for piece in pieces])
     return response
 
 

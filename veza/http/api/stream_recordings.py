@@ -17,6 +17,7 @@ from veza.realtime import protocol as p
 from veza.realtime.events import Person
 from veza.realtime.hls.view import MULTIVARIANT, RECORDING
 from veza.realtime.streams.chat import StreamMessage
+from veza.realtime.streams.life import ON_AIR
 from veza.storage import recordings, streams
 from veza.storage.streams import PLAYBACK_URL
 
@@ -98,10 +99,9 @@ async def get_recording(ctx: Context, stream_id: UUID) -> Recording:
 @resource.delete("/live/streams/<stream_id>/recording", errors=(StreamNotFound, PermissionDenied, NotFound, Conflict))
 async def delete_recording(ctx: Context, stream_id: UUID) -> DeletedRecording:
     """Delete the recording of a stream of one's own. The stream and its chat stay."""
-    await streams.require_own(ctx.services.pool, stream_id, ctx.principal.user_id)
-    found = await recordings.find(ctx.services.pool, stream_id)
-    if found is not None and found.finished_at is None:
-        raise Conflict("It is being recorded; stop the stream first, or its recording.")
+    stream = await streams.require_own(ctx.services.pool, stream_id, ctx.principal.user_id)
+    if stream in ON_AIR and await recordings.find(ctx.services.pool, stream_id) is not None:
+        raise Conflict("It is being recorded; stop the stream first.")
     await recordings.delete(ctx.services.pool, stream_id)
     return DeletedRecording(stream_id)
 

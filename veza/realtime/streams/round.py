@@ -234,6 +234,9 @@ class StreamRound:
     def _reread(self, gateway: str, stream: LiveStream, command: s.RereadStream) -> None:
         shown = self.supplies.shown.get(stream.id)
         if shown is None:
+            source = stream.life.source
+            if source is not None and source.ingest is not None:
+                self.batch.tell(source.ingest, self.core.partition(stream.id), s.SourceCut(source.id))
             self.tell_all(stream, s.StreamChanged(stream.id, None, [news.gone(stream.id)]))
             self.core.unload(stream.id)
         elif command.revoke:

@@ -28,24 +28,58 @@ class Watched(Generic[S]):
         self.head = 0
         self.recent: deque[tuple[int, bytes]] = deque(maxlen=RECENT)
         self.sockets: dict[S, UUID | None] = {}
-        self.waiting: list[Callable[[VezaError | None], None]] = []  # for the shard's answer
+        self.waiting: list[tuple[S, Callable[[VezaError | None], None]]] = []  # for the shard's answer
         self.asking = False
+        self.follow_again = False  # when the answer is there: what it says may be out of date
         self.followed_last = True  # False: the shard could not be asked, and must be once more
         self.applause: Counter[str] = Counter()
+        self._people: Counter[UUID] = Counter()  # how many sockets each has
+        self._anonymous = 0
+        self._changed: set[UUID] = set()  # who may have come or left since the last report
         self._reported: set[UUID] = set()
         self._reported_anonymous = 0
+        self._restrictions: tuple[bool, frozenset[UUID]] = (False, frozenset())
+        self._banned_of: s.StreamState | None = None
+        self._banned_set: frozenset[UUID] = frozenset()
 
     # -- viewers ---------------------------------------------------------------------------------------------
 
     def admit(self, socket: S, user_id: UUID | None) -> bytes:
         """Somebody watches from now on; returns the JSON for them. Raises StreamNotFound, Banned."""
         self._require(user_id)
-        self.sockets[socket] = user_id
+        self.leave(socket)
+        self.join(socket, user_id)
         return b'{"stream":%b,"viewer_count":%d,"messages":[%b]}' % (
             self._state.shown,
             max(self.viewers, 1),
             b",".join(message for _, message in self.recent),
         )
+
+    def join(self, socket: S, user_id: UUID | None) -> None:
+        self.sockets[socket] = user_id
+        if user_id is None:
+            self._anonymous += 1
+        else:
+            self._people[user_id] += 1
+            self._changed.add(user_id)
+
+    def leave(self, socket: S) -> None:
+        """Without effect for one that does not watch."""
+        if socket not in self.sockets:
+            return
+        user_id = self.sockets.pop(socket)
+        if user_id is None:
+            self._anonymous -= 1
+            return
+        self._changed.add(user_id)
+        self._people[user_id] -= 1
+        if not self._people[user_id]:
+            del self._people[user_id]
+
+    def restricted_anew(self) -> bool:
+        """Whether others may watch than when this was asked last: only then is everybody looked at."""
+        before, self._restrictions = self._restrictions, (self._state.is_private, self._banned)
+        return self._restrictions != before
 
     def sees_all(self, user_id: UUID | None) -> bool:
         """Whether somebody is told every message: the streamer and the moderators."""
@@ -54,21 +88,36 @@ class Watched(Generic[S]):
     def unwelcome(self) -> list[tuple[S, str]]:
         """Sockets of those who may not watch any more, and why: `banned` or `private`."""
         found = []
-        for socket, user_id in self.sockets.items():
-            try:
-                self._require(user_id)
-            except StreamNotFound:
-                found.append((socket, "private"))
-            except Banned:
-                found.append((socket, "banned"))
+        for socket in self.sockets:
+            reason = self.unwelcome_because(socket)
+            if reason is not None:
+                found.append((socket, reason))
         return found
+
+    def unwelcome_because(self, socket: S) -> str | None:
+        """Why this socket may not watch any more; None when it may."""
+        try:
+            self._require(self.sockets[socket])
+        except StreamNotFound:
+            return "private"
+        except Banned:
+            return "banned"
+        return None
 
     def _require(self, user_id: UUID | None) -> None:
         state = self._state
         if state.is_private and user_id != state.owner_id:
             raise StreamNotFound
-        if user_id in state.banned:
+        if user_id in self._banned:
             raise Banned("You are banned from this stream.")
+
+    @property
+    def _banned(self) -> frozenset[UUID]:
+        """As a set, made once for a state."""
+        state = self._state
+        if self._banned_of is not state:
+            self._banned_of, self._banned_set = state, frozenset(state.banned)
+        return self._banned_set
 
     @property
     def _state(self) -> s.StreamState:
@@ -80,18 +129,22 @@ class Watched(Generic[S]):
 
     def follow(self, ref: int) -> s.FollowStream:
         """All who are here."""
-        people, anonymous = self._audience()
-        self._reported, self._reported_anonymous = people, anonymous
-        return s.FollowStream(ref, self.id, sorted(people), anonymous)
+        people = set(self._people)
+        self._changed.clear()
+        self._reported, self._reported_anonymous = people, self._anonymous
+        return s.FollowStream(ref, self.id, sorted(people), self._anonymous)
 
     def report(self) -> s.ReportViewers | None:
         """What changed since the last report; None when nothing did."""
-        people, anonymous = self._audience()
-        if people == self._reported and anonymous == self._reported_anonymous:
+        changed, self._changed = self._changed, set()
+        came = sorted(each for each in changed if each in self._people and each not in self._reported)
+        left = sorted(each for each in changed if each not in self._people and each in self._reported)
+        if not came and not left and self._anonymous == self._reported_anonymous:
             return None
-        came, left = sorted(people - self._reported), sorted(self._reported - people)
-        self._reported, self._reported_anonymous = people, anonymous
-        return s.ReportViewers(self.id, came, left, anonymous)
+        self._reported.update(came)
+        self._reported.difference_update(left)
+        self._reported_anonymous = self._anonymous
+        return s.ReportViewers(self.id, came, left, self._anonymous)
 
     def applaud(self) -> s.Applaud | None:
         """The reactions since the last time."""
@@ -99,10 +152,6 @@ class Watched(Generic[S]):
             return None
         counts, self.applause = dict(self.applause), Counter()
         return s.Applaud(self.id, counts)
-
-    def _audience(self) -> tuple[set[UUID], int]:
-        people = {user_id for user_id in self.sockets.values() if user_id is not None}
-        return people, sum(user_id is None for user_id in self.sockets.values())
 
     # -- from the shard --------------------------------------------------------------------------------------
 
@@ -122,6 +171,10 @@ class Watched(Generic[S]):
         self.recent.extend(answer.recent)
         self.head = answer.head
         return [*(protocol.frame(msgspec.Raw(data)) for _, data in missed), *changed], skipped
+
+    def missed(self, events: c.Events) -> bool:
+        """Whether messages before these never came: what a shard sends has no gaps."""
+        return events.first_seq > self.head + 1
 
     def said(self, events: c.Events) -> list[bytes]:
         """Frames of messages that are new here."""
