@@ -126,6 +126,7 @@ async def test_what_the_owner_changes_is_seen_at_once(ada: Person, bob: Person) 
             await viewer.call("stream_message", stream_id=stream_id, content="two")
         assert refusal.value.error["retry_after"] > 30
         await ada.call("PUT", f"{LIVE}/{stream_id}", json={"is_private": True})
+        await viewer.event("stream_left", stream_id=stream_id, reason="private")
         with pytest.raises(Refused, match="STREAM_NOT_FOUND"):
             await viewer.call("watch_stream", stream_id=stream_id)
         await ada.call("DELETE", f"{LIVE}/{stream_id}")

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 from system.people import PASSWORD, People, Person
-from system.running import Running, data_of, free_port, refused
+from system.ports import free_port
+from system.running import Running, data_of, refused
 from system.sides import Sides
 from system.sockets import Socket
 from system.waiting import until

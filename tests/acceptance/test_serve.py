@@ -14,15 +14,10 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from system.ports import free_port
 
 VEZA = Path(sys.executable).with_name("veza")
 ADA = {"username": "ada", "email": "ada@example.org", "password": "Choose-1-good"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Platform:

@@ -10,7 +10,8 @@ import httpx
 import pytest
 import yaml
 from system.people import People
-from system.running import Running, free_port
+from system.ports import free_port
+from system.running import Running
 from system.waiting import until
 
 pytestmark = pytest.mark.debian

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psutil
-from system.running import READY_S, VEZA, Running, free_port
+from system.ports import free_port
+from system.running import READY_S, VEZA, Running
 from system.sockets import Socket
 from system.waiting import until
 

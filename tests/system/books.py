@@ -25,7 +25,8 @@ class Books:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._pool.close()
+        # The server at the other end may have been killed: there is nobody to take leave of.
+        self._pool.terminate()
 
     async def value(self, query: str, *arguments: Any) -> Any:
         """The first column of the first row."""

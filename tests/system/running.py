@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from system.ports import free_port
 from system.waiting import until
 
 VEZA = Path(sys.executable).with_name("veza")
@@ -23,12 +23,6 @@ MESSAGE_BURST = 600
 ALLOWED_ORIGIN = "https://app.example.org"
 READY_S = 90.0
 STOP_S = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class Running:
