@@ -11,9 +11,10 @@ from veza.realtime.rate_window_lender import Lender
 from veza.realtime.rate_window_link import Incoming, Outgoing
 
 START = 1_000_000.0
-# A batch is not longer under way while all live: less than the patience of whoever waits for its answer.
-SLOWEST_S = 0.1
-TICK_S = 0.05
+# A batch is not longer under way while all live, and a tick. Whoever waits is answered after at most four: asked,
+# recalled, given, lent. Each may wait for another of its link first, and all that is less than anybody's patience.
+SLOWEST_S = 0.03
+TICK_S = 0.02
 MOST_ROUNDS = 1000
 
 
@@ -153,7 +154,8 @@ class World:
 
     def deliver(self, sender: str, receiver: str, *, told: bool = True) -> None:
         """Have the batch under way arrive; unless the sender is `told` so, it sends it again."""
-        self._since.pop((sender, receiver), None)
+        if told:
+            self._since.pop((sender, receiver), None)
         if sender not in self.nodes or receiver not in self.nodes:
             return
         link = self.nodes[sender].links.get(receiver)
