@@ -26,6 +26,7 @@ class Kind(enum.Enum):
     """What becomes of a frame for a socket that lags."""
 
     MESSAGE = "message"  # only who sees all gets it; others are told how many they missed
+    MISSED = "missed"  # only who sees all gets it, whether they lag or not; others were told of it
     NEWS = "news"  # everybody gets it
     MOMENT = "moment"  # it is dropped
 
@@ -96,7 +97,8 @@ class StreamFanout:
 
     async def _write(self, entry: Watched[WebSocket], pending: _Pending) -> None:
         frames = pending.frames
-        data = b"".join(frame for _, frame in frames)
+        some_missed = any(kind is Kind.MISSED for kind, _ in frames)
+        data = _data(frames, sees_all=False)
         written = 0
         self._writing = entry, pending
         for index, (socket, user_id) in enumerate(list(entry.sockets.items()), 1):
@@ -106,8 +108,10 @@ class StreamFanout:
                 continue
             if socket.lagging_since is not None:
                 self._write_some(entry, socket, user_id, frames[known:])
+            elif known or (some_missed and entry.sees_all(user_id)):
+                socket.write(_data(frames[known:], sees_all=entry.sees_all(user_id)))
             else:
-                socket.write(b"".join(frame for _, frame in frames[known:]) if known else data)
+                socket.write(data)
             written += len(frames) - known
             if not index % SLICE_SOCKETS:
                 await asyncio.sleep(0)
@@ -118,12 +122,16 @@ class StreamFanout:
         self, entry: Watched[WebSocket], socket: WebSocket, user_id: UUID | None, frames: list[tuple[Kind, bytes]]
     ) -> None:
         """To a socket that lags."""
-        sees_all = entry.state is not None and entry.sees_all(user_id)
+        sees_all = entry.sees_all(user_id)
         for kind, frame in frames:
-            if kind is Kind.NEWS or (kind is Kind.MESSAGE and sees_all):
+            if kind is Kind.NEWS or (kind in (Kind.MESSAGE, Kind.MISSED) and sees_all):
                 socket.send(frame)
             elif kind is Kind.MESSAGE:
                 self.skipped[socket, entry.id] += 1
+
+
+def _data(frames: Iterable[tuple[Kind, bytes]], *, sees_all: bool) -> bytes:
+    return b"".join(frame for kind, frame in frames if sees_all or kind is not Kind.MISSED)
 
 
 def join_s(viewers: int) -> float:

@@ -180,7 +180,7 @@ class StreamState(c.Wire):
 
 class StreamFollowed(c.Wire, tag=40):
     """All that the gateway must know; what is later follows in this same stream. `recent` are the JSON of the last
-    messages, up to seq `head`; deleted ones are left out, so their seqs are told.
+    messages, from seq `recent_from` to `head`; deleted ones are left out, so their seqs are told.
     """
 
     ref: int
@@ -189,6 +189,7 @@ class StreamFollowed(c.Wire, tag=40):
     viewers: int
     head: int
     recent: list[tuple[int, bytes]]
+    recent_from: int
     epoch: int = 0
 
 

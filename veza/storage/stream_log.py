@@ -241,13 +241,16 @@ def _source(row: Any) -> Source | None:
     return None if row["source_id"] is None else Source(row["source_id"], row["ingest"])
 
 
+_RECENT = ("seqs", "message_ids", "sender_ids", "sender_names", "contents", "times", "client_msg_ids")
+
+
 def _recent(row: Any) -> list[Any]:
-    return [row[name] for name in ("seqs", "message_ids", "sender_ids", "sender_names", "contents", "times")]
+    return [row[name] for name in _RECENT]
 
 
 def _message(stream_id: UUID, seq: int, message_id: UUID, *more: Any) -> StreamMessage:
-    sender_id, name, content, created_at = more
-    return StreamMessage(stream_id, seq, message_id, Person(sender_id, name), content, created_at)
+    sender_id, name, content, created_at, client_msg_id = more
+    return StreamMessage(stream_id, seq, message_id, Person(sender_id, name), content, created_at, client_msg_id)
 
 
 async def find_stored(

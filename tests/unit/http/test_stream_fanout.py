@@ -95,6 +95,18 @@ async def test_who_lags_is_spared_but_for_what_all_must_know(world: World) -> No
     assert world.fanout.skipped == {(peer, STREAM): 2}
 
 
+async def test_what_was_missed_is_for_those_who_see_all(world: World) -> None:
+    viewer, owner, lagging = world.join(), world.join(OWNER), world.join(OWNER, lags=True)
+    world.put(b"a", Kind.MISSED)
+    late = world.join(OWNER)
+    world.put(b"b")
+    await world.written(owner, b"ab")
+    await world.written(lagging, b"ab")
+    await world.written(viewer, b"b")
+    await world.written(late, b"b")
+    assert not world.fanout.skipped
+
+
 async def test_a_stream_that_is_no_more_is_told_to_those_who_watched(world: World) -> None:
     peer = world.join()
     world.put(b"gone", Kind.NEWS)

@@ -46,8 +46,8 @@ class Saying(Protocol):
 class Chat:
     """The chat of one stream. What changes it raises an error of `veza.errors` and changes nothing when refused.
 
-    `head` is the seq of the last message decided, `recent` the last ones, oldest first. The owner and the moderators
-    speak as fast as they like, and nobody silences the owner.
+    `head` is the seq of the last message decided, `recent` the last ones, oldest first: all from the seq `recent_from`
+    on that are not deleted. The owner and the moderators speak as fast as they like, and nobody silences the owner.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Chat:
     ) -> None:
         self.head = head
         self.recent: deque[StreamMessage] = deque(recent, RECENT)
+        self.recent_from = self.recent[0].seq if len(self.recent) == RECENT else 1
         self.known = Known(complete=head == 0)
         self.moderators = set(moderators)
         self.sanctions = Sanctions(sanctions)
@@ -97,6 +98,8 @@ class Chat:
         self.head += 1
         message = StreamMessage(self._stream_id, self.head, said.id, said.sender, content, now, client_msg_id)
         self.known.remember(Stored(said.id, self.head, now), sender_id, client_msg_id)
+        if len(self.recent) == RECENT:
+            self.recent_from = self.recent[0].seq + 1
         self.recent.append(message)
         return message
 

@@ -121,6 +121,7 @@ class StreamRound:
             stream.audience.count,
             stream.chat.head,
             recent,
+            stream.chat.recent_from,
             command.epoch,
         )
 

@@ -30,6 +30,7 @@ class Watched(Generic[S]):
         self.sockets: dict[S, UUID | None] = {}
         self.waiting: list[tuple[S, Callable[[VezaError | None], None]]] = []  # for the shard's answer
         self.asking = False
+        self.catching_up = False  # what it has is being completed: who comes meanwhile waits
         self.follow_again = False  # when the answer is there: what it says may be out of date
         self.followed_last = True  # False: the shard could not be asked, and must be once more
         self.applause: Counter[str] = Counter()
@@ -83,7 +84,8 @@ class Watched(Generic[S]):
 
     def sees_all(self, user_id: UUID | None) -> bool:
         """Whether somebody is told every message: the streamer and the moderators."""
-        return user_id is not None and (user_id == self._state.owner_id or user_id in self._state.moderators)
+        state = self.state
+        return state is not None and user_id is not None and (user_id == state.owner_id or user_id in state.moderators)
 
     def unwelcome(self) -> list[tuple[S, str]]:
         """Sockets of those who may not watch any more, and why: `banned` or `private`."""
@@ -155,22 +157,21 @@ class Watched(Generic[S]):
 
     # -- from the shard --------------------------------------------------------------------------------------
 
-    def followed(self, answer: s.StreamFollowed) -> tuple[list[bytes], int]:
-        """The shard knows who is here. Returns what was missed since the last time, as frames, and how many more
-        messages there were.
-        """
+    def behind(self, answer: s.StreamFollowed) -> int:
+        """How many messages were said since those that are known here, and before those that the answer has."""
+        return 0 if self.state is None else max(0, answer.recent_from - self.head - 1)
+
+    def followed(self, answer: s.StreamFollowed) -> list[bytes]:
+        """The shard knows who is here. Returns what was missed since the last time, as frames."""
         first, changed = self.state is None, list[bytes]()
         if self.state is not None:
             changed = news.missed(self.state.shown, answer.state.shown)
         self.state, self.viewers = answer.state, answer.viewers
         missed = [] if first else [(seq, data) for seq, data in answer.recent if seq > self.head]
-        # Where the oldest that is known comes right behind what was seen, those between were deleted.
-        oldest = answer.recent[0][0] if len(answer.recent) == RECENT else 0
-        skipped = 0 if first else max(0, oldest - self.head - 1)
         self.recent.clear()
         self.recent.extend(answer.recent)
         self.head = answer.head
-        return [*(protocol.frame(msgspec.Raw(data)) for _, data in missed), *changed], skipped
+        return [*(protocol.frame(msgspec.Raw(data)) for _, data in missed), *changed]
 
     def missed(self, events: c.Events) -> bool:
         """Whether messages before these never came: what a shard sends has no gaps."""

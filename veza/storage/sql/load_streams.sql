@@ -10,9 +10,10 @@ CROSS JOIN LATERAL (
            coalesce(array_agg(l.sender_id ORDER BY l.seq), '{}') AS sender_ids,
            coalesce(array_agg(u.username ORDER BY l.seq), '{}') AS sender_names,
            coalesce(array_agg(l.content ORDER BY l.seq), '{}') AS contents,
-           coalesce(array_agg(l.created_at ORDER BY l.seq), '{}') AS times
+           coalesce(array_agg(l.created_at ORDER BY l.seq), '{}') AS times,
+           coalesce(array_agg(l.client_msg_id ORDER BY l.seq), '{}') AS client_msg_ids
     FROM (
-        SELECT seq, id, sender_id, content, created_at FROM stream_messages
+        SELECT seq, id, sender_id, content, created_at, client_msg_id FROM stream_messages
         WHERE stream_id = s.id AND deleted_at IS NULL ORDER BY seq DESC LIMIT $2
     ) l
     JOIN users u ON u.id = l.sender_id
