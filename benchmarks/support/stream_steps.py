@@ -180,7 +180,7 @@ def watched(sockets: dict[Any, UUID | None]) -> Watched[Any]:
     """The stream as a gateway has it, with these who watch."""
     entry: Watched[Any] = Watched(STREAM)
     state = s.StreamState(protocol.json(_shown(datetime.now(UTC))), OWNER.id, False, [], [])
-    entry.followed(s.StreamFollowed(1, STREAM, state, len(sockets), 0, [], 1, EPOCH))
+    entry.followed(s.StreamFollowed(1, STREAM, state, len(sockets), 0, [], EPOCH))
     for socket_, user_id in sockets.items():
         entry.join(socket_, user_id)
     entry.follow(1)
@@ -193,9 +193,7 @@ async def delivering(sockets: int, messages: int) -> AsyncIterator[Step]:
     several batches would be joined pass in between, and take nothing of the processor.
     """
     tasks, loop = TaskSet("bench"), asyncio.get_running_loop()
-    receiver, written = _Receiver(), asyncio.Event()
-    # Nothing is read from the database here.
-    hub = StreamHub(cast("Any", None), "Gateway-1", links=tasks, tasks=tasks)
+    hub, receiver, written = StreamHub("Gateway-1", links=tasks), _Receiver(), asyncio.Event()
     async with draining("sockets") as told:
         transports = []
         for _ in range(sockets):

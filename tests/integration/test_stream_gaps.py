@@ -17,7 +17,7 @@ from veza.http.stream_hub import StreamHub
 from veza.realtime import commands as c
 from veza.realtime import stream_commands as s
 from veza.realtime.events import Person
-from veza.storage import streams
+from veza.storage import stream_log, streams
 
 SHARD = "StreamShard-1"
 MISSED, REMEMBERED = 700, 50
@@ -68,9 +68,9 @@ class Shard:
 
 
 class World:
-    def __init__(self, pool: Any, writer: StreamWriter, stream_id: UUID) -> None:
+    def __init__(self, writer: StreamWriter, stream_id: UUID) -> None:
         self.tasks = TaskSet("test")
-        self.hub = StreamHub(pool, GATEWAY, links=self.tasks, tasks=self.tasks)
+        self.hub = StreamHub(GATEWAY, links=self.tasks)
         self.shard = Shard(writer)
         links: Any = self.shard
         self.hub.links = links
@@ -99,7 +99,7 @@ async def ada(pool: Any) -> Person:
 async def world(pool: Any, ada: Person) -> AsyncIterator[World]:
     writer = StreamWriter(pool)
     await writer.take_over()
-    found = World(pool, writer, (await streams.create(pool, ada.id, FIELDS)).id)
+    found = World(writer, (await streams.create(pool, ada.id, FIELDS)).id)
     yield found
     await found.tasks.close()
 
@@ -110,7 +110,7 @@ async def test_the_streamer_is_told_all_and_others_how_much_they_missed(world: W
     owner, viewer = await world.watch(ada.id), await world.watch(None)
     told: list[Any] = []
     for number in range(MISSED):
-        told += await writer.give(say(stream, ada, str(number)))
+        told += await writer.give(say(stream, ada, str(number), client_msg_id=str(number)))
     ids = [UUID(item["message_id"]) for item in told if isinstance(item, dict)]
     removed = {3, 600, MISSED - 1}
     for seq in removed:
@@ -127,6 +127,7 @@ async def test_the_streamer_is_told_all_and_others_how_much_they_missed(world: W
     assert owner.skipped() == []
     assert viewer.seqs() == owner.seqs()[-REMEMBERED:]
     assert viewer.skipped() == [viewer.seqs()[0] - 1]
+    assert owner.frames[0]["client_msg_id"] == "0"
     [after] = [item for item in await writer.give(say(stream, ada, "after")) if isinstance(item, c.Events)]
     await world.hears(after)
     await until(lambda: _ends(owner, viewer, MISSED + 2), "what came after it")
@@ -136,3 +137,23 @@ async def test_the_streamer_is_told_all_and_others_how_much_they_missed(world: W
 async def _ends(owner: Peer, viewer: Peer, seq: int) -> bool:
     await asyncio.sleep(0)
     return owner.seqs()[-1] == viewer.seqs()[-1] == seq
+
+
+async def test_what_is_too_much_even_for_the_streamer_is_counted(
+    world: World, pool: Any, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_log, "SINCE_BYTES", 10 * (300 + 3))
+    writer = world.shard.writer
+    stream = await streams.get(pool, world.stream_id, ada.id)
+    owner, viewer = await world.watch(ada.id), await world.watch(None)
+    for number in range(100, 200):
+        last = await writer.give(say(stream, ada, str(number)))
+    await world.hears(*(item for item in last if isinstance(item, c.Events)))
+
+    async def told_all() -> bool:
+        await world.shard.answers()
+        return bool(viewer.skipped() and owner.skipped())
+
+    await until(told_all, "both to be told")
+    assert owner.seqs() == [*range(1, 11), *range(51, 101)]
+    assert (owner.skipped(), viewer.skipped()) == ([40], [50])

@@ -200,8 +200,8 @@ def _weight(item: c.Wire) -> int:
             size = len(frame)
         case c.PresenceChanged(room_ids=room_ids):
             size = 18 * len(room_ids)
-        case s.StreamFollowed(recent=recent, state=state):
-            size = sum(len(data) + 16 for _, data in recent) + _state_weight(state)
+        case s.StreamFollowed(recent=recent, older=older, state=state):
+            size = sum(len(data) + 16 for _, data in (*older, *recent)) + _state_weight(state)
         case s.StreamChanged(frames=frames, state=state):
             size = sum(map(len, frames)) + _state_weight(state)
         case s.MediaFile(data=data):

@@ -201,7 +201,7 @@ class Gateway:
         services.objects = await self._resources.enter_async_context(open_objects(settings))
         services.payments = await self._resources.enter_async_context(open_payments(settings))
         hub = Hub(pool, self.name, links=self._tasks, tasks=self._work)
-        streams = StreamHub(pool, self.name, links=self._tasks, tasks=self._work)
+        streams = StreamHub(self.name, links=self._tasks)
         reads = RoomReads(pool, hub.links)
         sockets = Sockets(
             settings,

@@ -1,7 +1,6 @@
 """The streams that sockets of this gateway watch: their shards know gateways, this knows sockets."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
@@ -10,7 +9,6 @@ from veza.actors.mailbox import Mailbox
 from veza.actors.shard_links import ShardLinks
 from veza.actors.tasks import TaskSet
 from veza.errors import Conflict, InvalidArgument, StreamNotFound, VezaError
-from veza.http import stream_gaps
 from veza.http.stream_fanout import Kind, StreamFanout
 from veza.http.websocket import WebSocket
 from veza.realtime import commands as c
@@ -19,13 +17,10 @@ from veza.realtime import stream_commands as s
 from veza.realtime.partition import STREAMS
 from veza.realtime.streams import news
 from veza.realtime.streams.watching import Watched
-from veza.storage.database import FAILURES, Pool
 
 INBOX_BATCHES = 8
 # Who came and left, and reactions, are told together this often.
 REPORT_S = 0.25
-
-log = logging.getLogger(__name__)
 
 Done = Callable[[bytes | VezaError], None]
 
@@ -33,10 +28,8 @@ Done = Callable[[bytes | VezaError], None]
 class StreamHub:
     """`deliver` takes what stream shards send."""
 
-    def __init__(self, pool: Pool, name: str, *, links: TaskSet, tasks: TaskSet) -> None:
+    def __init__(self, name: str, *, links: TaskSet) -> None:
         self.links = ShardLinks(name, links, self._moved, first=STREAMS)
-        self._pool = pool
-        self._tasks = tasks
         self.streams: dict[UUID, Watched[WebSocket]] = {}
         self._inbox: Mailbox[bytes] = Mailbox(INBOX_BATCHES)
         self._dirty: set[UUID] = set()  # of which something is to be reported
@@ -66,7 +59,7 @@ class StreamHub:
             else:
                 done(answer)
 
-        if entry.state is not None and not entry.catching_up:
+        if entry.state is not None:
             admit(None)
             return
         entry.waiting.append((socket, admit))
@@ -123,10 +116,6 @@ class StreamHub:
             if isinstance(answer, VezaError):
                 self._refused(entry, answer)
             elif isinstance(answer, s.StreamFollowed):
-                if entry.behind(answer):
-                    entry.asking = entry.catching_up = True
-                    self._tasks.start(self._catch_up(entry, answer.recent_from), "what a stream missed")
-                    return
                 self._followed(entry, answer)
                 if again:
                     self._follow(entry)
@@ -154,34 +143,21 @@ class StreamHub:
             admit(error)
 
     def _followed(self, entry: Watched[WebSocket], answer: s.StreamFollowed) -> None:
-        if frames := entry.followed(answer):
-            self.fanout.put(entry, frames, Kind.NEWS)
+        missed = entry.followed(answer)
+        if missed.skipped:
+            for socket, user_id in entry.sockets.items():
+                count = missed.untold if entry.sees_all(user_id) else missed.skipped
+                if count:
+                    self.fanout.skipped[socket, entry.id] += count
+        for frames, kind in ((missed.older, Kind.MISSED), (missed.frames, Kind.NEWS)):
+            if frames:
+                self.fanout.put(entry, frames, kind)
         waiting, entry.waiting = entry.waiting, []
         for _, admit in waiting:
             admit(None)
         self._part(entry)
         # Who came and left while the shard was asked.
         self._dirty.add(entry.id)
-
-    async def _catch_up(self, entry: Watched[WebSocket], until: int) -> None:
-        """Tell those who see all what was said before the seq `until`, others how much it was; then follow anew, for
-        what the shard answered may be old by then.
-        """
-        told = False
-        try:
-            if any(entry.sees_all(user_id) for user_id in entry.sockets.values()):
-                async for frames in stream_gaps.missed(self._pool, entry.id, entry.head, until):
-                    self.fanout.put(entry, frames, Kind.MISSED)
-                told = True
-        except FAILURES as error:
-            log.warning("messages of a stream not read: %s", type(error).__name__)
-        skipped = until - 1 - entry.head
-        for socket, user_id in entry.sockets.items():
-            if not (told and entry.sees_all(user_id)):
-                self.fanout.skipped[socket, entry.id] += skipped
-        entry.head, entry.asking, entry.catching_up = until - 1, False, False
-        if self.streams.get(entry.id) is entry:
-            self._follow(entry)
 
     def _moved(self, partitions: set[int]) -> None:
         for entry in list(self.streams.values()):
@@ -274,9 +250,6 @@ class StreamHub:
             del self.streams[entry.id]
             for socket in entry.sockets:
                 self.on_left(socket, entry.id)
-            waiting, entry.waiting = entry.waiting, []
-            for _, admit in waiting:
-                admit(StreamNotFound())
 
     def _part(self, entry: Watched[WebSocket]) -> None:
         """From those who may not watch any more, and tell them."""

@@ -12,7 +12,8 @@ from veza.realtime.hls.view import PlaylistView
 
 
 class FollowStream(c.Routed, tag=40):
-    """The gateway has viewers of this stream (again): all of them, `anonymous` being sockets of nobody known.
+    """The gateway has viewers of this stream (again): all of them, `anonymous` being sockets of nobody known. `told` is
+    the seq of the last message that they know, where some are to be told all that was said since.
 
     Answered with `StreamFollowed`.
     """
@@ -21,6 +22,7 @@ class FollowStream(c.Routed, tag=40):
     stream_id: UUID
     people: list[UUID]
     anonymous: int
+    told: int | None = None
 
 
 class UnfollowStream(c.Routed, tag=41):
@@ -180,7 +182,8 @@ class StreamState(c.Wire):
 
 class StreamFollowed(c.Wire, tag=40):
     """All that the gateway must know; what is later follows in this same stream. `recent` are the JSON of the last
-    messages, from seq `recent_from` to `head`; deleted ones are left out, so their seqs are told.
+    messages, from seq `recent_from` to `head`, `older` those before them, from the one that was `told` on to seq
+    `older_to`; deleted ones are left out, so their seqs are told.
     """
 
     ref: int
@@ -189,8 +192,10 @@ class StreamFollowed(c.Wire, tag=40):
     viewers: int
     head: int
     recent: list[tuple[int, bytes]]
-    recent_from: int
     epoch: int = 0
+    recent_from: int = 1
+    older: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
+    older_to: int = 0
 
 
 class StreamChanged(c.Wire, tag=41):

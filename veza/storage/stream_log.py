@@ -1,6 +1,6 @@
 """What stream shards read and commit: life, chat, moderation and figures of streams, fenced by partition epoch."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,10 @@ from veza.realtime.streams.supplies import StreamSupplies, StreamWants
 from veza.storage import notifications, stream_news, streams
 from veza.storage.database import Connection, sql
 from veza.storage.notifications import NotificationKind
+
+# A gateway that missed more is told the oldest of it, and how much is left out: what a socket can take at once.
+SINCE_MESSAGES = 1000
+SINCE_BYTES = 512 * 1024
 
 
 def _partition(stream_id: UUID) -> int:
@@ -290,7 +294,28 @@ async def read_wanted(connection: Connection, wants: StreamWants) -> StreamSuppl
         blocked=await _blocked(connection, wants.pairs),
         authors=await _authors(connection, wants.messages),
         shown={each.id: each for each in await streams.shown(connection, list(wants.streams))} if wants.streams else {},
+        since=await _since(connection, wants.since),
     )
+
+
+async def _since(
+    connection: Connection, wanted: Mapping[UUID, tuple[int, int]]
+) -> dict[UUID, tuple[list[StreamMessage], int]]:
+    """The oldest of them, if they are very many or long."""
+    if not wanted:
+        return {}
+    found: dict[UUID, list[StreamMessage]] = {stream_id: [] for stream_id in wanted}
+    ends = {stream_id: head for stream_id, (_, head) in wanted.items()}
+    room = dict.fromkeys(wanted, SINCE_BYTES)
+    asked = [list(wanted), [told for told, _ in wanted.values()]]
+    for row in await connection.fetch(sql("load_since"), *asked, SINCE_MESSAGES + 1):
+        message = _message(*row.values())
+        room[message.stream_id] -= len(message.content.encode()) + 300
+        if len(found[message.stream_id]) == SINCE_MESSAGES or room[message.stream_id] < 0:
+            ends[message.stream_id] = min(ends[message.stream_id], message.seq - 1)
+        else:
+            found[message.stream_id].append(message)
+    return {stream_id: (messages, ends[stream_id]) for stream_id, messages in found.items()}
 
 
 async def _keys(connection: Connection, owners: Collection[UUID]) -> dict[UUID, bytes]:

@@ -131,6 +131,9 @@ class StreamCore(Owned):
             if stream is None:
                 continue
             match command:
+                case s.FollowStream(told=int(told)) if told < stream.chat.recent_from - 1:
+                    least, _ = wants.since.get(stream.id, (told, 0))
+                    wants.since[stream.id] = min(told, least), stream.chat.head
                 case s.SayInStream(sender=sender):
                     if sender.id != stream.owner_id:
                         wants.pairs.add((stream.owner_id, sender.id))

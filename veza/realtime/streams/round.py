@@ -1,5 +1,6 @@
 """One round of a stream shard: each command decided by its stream, in order."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,6 +15,7 @@ from veza.realtime.streams import life as lives
 from veza.realtime.streams import news
 from veza.realtime.streams import stream as streams
 from veza.realtime.streams.batch import Appointed, Lifted, Sanction, StreamBatch
+from veza.realtime.streams.chat import StreamMessage
 from veza.realtime.streams.life import Source, Step, StreamStatus
 from veza.realtime.streams.stream import LiveStream
 from veza.realtime.streams.supplies import StreamSupplies
@@ -113,16 +115,20 @@ class StreamRound:
                 stream.applause.add(command.counts)
 
     def _followed(self, stream: LiveStream, command: s.FollowStream) -> s.StreamFollowed:
-        recent = [(message.seq, protocol.json(streams.wire(message))) for message in stream.chat.recent]
+        first = stream.chat.recent_from
+        older, older_to = self.supplies.since.get(stream.id, ([], 0))
+        told = first if command.told is None else command.told
         return s.StreamFollowed(
             command.ref,
             stream.id,
             stream.state(self.wall),
             stream.audience.count,
             stream.chat.head,
-            recent,
-            stream.chat.recent_from,
+            _numbered(stream.chat.recent),
             command.epoch,
+            first,
+            _numbered(message for message in older if told < message.seq < first),
+            older_to,
         )
 
     def tick(self, stream: LiveStream) -> None:
@@ -267,3 +273,8 @@ class StreamRound:
         self.batch.lives[stream.id] = after
         self.batch.figures[stream.id] = stream.figures()
         self._changed(stream, news.change(before.status, stream.view(self.wall)))
+
+
+def _numbered(messages: Iterable[StreamMessage]) -> list[tuple[int, bytes]]:
+    """With their seqs, as JSON."""
+    return [(message.seq, protocol.json(streams.wire(message))) for message in messages]

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,17 @@ from veza.realtime.streams.chat import RECENT
 S = TypeVar("S")
 
 
+class Missed(NamedTuple):
+    """Frames of what a gateway could not hear. Those who see all are told what is `older` as well, and that `untold`
+    messages are missing; others that `skipped` are.
+    """
+
+    older: list[bytes]
+    frames: list[bytes]
+    skipped: int
+    untold: int
+
+
 class Watched(Generic[S]):
     """`state` is None until the shard has said what it is. `sockets` are who watches, by whom; None is nobody known."""
 
@@ -30,7 +41,6 @@ class Watched(Generic[S]):
         self.sockets: dict[S, UUID | None] = {}
         self.waiting: list[tuple[S, Callable[[VezaError | None], None]]] = []  # for the shard's answer
         self.asking = False
-        self.catching_up = False  # what it has is being completed: who comes meanwhile waits
         self.follow_again = False  # when the answer is there: what it says may be out of date
         self.followed_last = True  # False: the shard could not be asked, and must be once more
         self.applause: Counter[str] = Counter()
@@ -134,7 +144,9 @@ class Watched(Generic[S]):
         people = set(self._people)
         self._changed.clear()
         self._reported, self._reported_anonymous = people, self._anonymous
-        return s.FollowStream(ref, self.id, sorted(people), self._anonymous)
+        # Before the first answer nothing was told to anybody.
+        told = self.head if self.state is not None and any(map(self.sees_all, people)) else None
+        return s.FollowStream(ref, self.id, sorted(people), self._anonymous, told)
 
     def report(self) -> s.ReportViewers | None:
         """What changed since the last report; None when nothing did."""
@@ -157,21 +169,20 @@ class Watched(Generic[S]):
 
     # -- from the shard --------------------------------------------------------------------------------------
 
-    def behind(self, answer: s.StreamFollowed) -> int:
-        """How many messages were said since those that are known here, and before those that the answer has."""
-        return 0 if self.state is None else max(0, answer.recent_from - self.head - 1)
-
-    def followed(self, answer: s.StreamFollowed) -> list[bytes]:
-        """The shard knows who is here. Returns what was missed since the last time, as frames."""
+    def followed(self, answer: s.StreamFollowed) -> Missed:
+        """The shard knows who is here. Returns what was missed since the last time."""
         first, changed = self.state is None, list[bytes]()
         if self.state is not None:
             changed = news.missed(self.state.shown, answer.state.shown)
         self.state, self.viewers = answer.state, answer.viewers
-        missed = [] if first else [(seq, data) for seq, data in answer.recent if seq > self.head]
+        older = [] if first else [(seq, data) for seq, data in answer.older if seq > self.head]
+        recent = [] if first else [(seq, data) for seq, data in answer.recent if seq > self.head]
+        skipped = 0 if first else max(0, answer.recent_from - self.head - 1)
+        untold = 0 if first else max(0, answer.recent_from - max(self.head, answer.older_to) - 1)
         self.recent.clear()
         self.recent.extend(answer.recent)
         self.head = answer.head
-        return [*(protocol.frame(msgspec.Raw(data)) for _, data in missed), *changed]
+        return Missed(_framed(older), [*_framed(recent), *changed], skipped, untold)
 
     def missed(self, events: c.Events) -> bool:
         """Whether messages before these never came: what a shard sends has no gaps."""
@@ -209,3 +220,7 @@ def _deleted(frames: Iterable[bytes]) -> Iterable[str]:
         found = msgspec.json.decode(payload_of(frame))
         if found["type"] == "stream_message_deleted":
             yield found["message_id"]
+
+
+def _framed(messages: Iterable[tuple[int, bytes]]) -> list[bytes]:
+    return [protocol.frame(msgspec.Raw(data)) for _, data in messages]

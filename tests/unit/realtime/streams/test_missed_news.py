@@ -13,7 +13,7 @@ from veza.realtime.events import Person
 from veza.realtime.frames import payload_of
 from veza.realtime.streams.life import StreamStatus
 from veza.realtime.streams.view import Stream, StreamCategory
-from veza.realtime.streams.watching import Watched
+from veza.realtime.streams.watching import Missed, Watched
 
 STREAM, ADA = UUID(int=1), Person(UUID(int=2), "ada")
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,14 +52,16 @@ BASE = Stream(
 def followed(**fields: Any) -> s.StreamFollowed:
     shown = msgspec.structs.replace(BASE, **fields)
     state = s.StreamState(protocol.json(shown), ADA.id, False, [], [])
-    return s.StreamFollowed(1, STREAM, state, 1, 0, [], 1, 1)
+    return s.StreamFollowed(1, STREAM, state, 1, 0, [], 1)
 
 
 def told(before: dict[str, Any], after: dict[str, Any]) -> list[Any]:
     """To those who watched before."""
     entry: Watched[Any] = Watched(STREAM)
-    assert entry.followed(followed(**before)) == []
-    return [msgspec.json.decode(payload_of(frame)) for frame in entry.followed(followed(**after))]
+    assert entry.followed(followed(**before)) == Missed([], [], 0, 0)
+    missed = entry.followed(followed(**after))
+    assert (missed.older, missed.skipped) == ([], 0)
+    return [msgspec.json.decode(payload_of(frame)) for frame in missed.frames]
 
 
 @pytest.mark.parametrize(
