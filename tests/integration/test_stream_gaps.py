@@ -142,7 +142,7 @@ async def _ends(owner: Peer, viewer: Peer, seq: int) -> bool:
 async def test_what_is_too_much_even_for_the_streamer_is_counted(
     world: World, pool: Any, ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_log, "SINCE_BYTES", 10 * (300 + 3))
+    monkeypatch.setattr(stream_log, "SINCE_BYTES", 10 * (300 + len('"100"')))
     writer = world.shard.writer
     stream = await streams.get(pool, world.stream_id, ada.id)
     owner, viewer = await world.watch(ada.id), await world.watch(None)

@@ -8,7 +8,7 @@ from veza.realtime import stream_commands as s
 from veza.realtime.events import Person
 from veza.realtime.known import Stored
 from veza.realtime.partition import STREAMS, partition_of
-from veza.realtime.protocol import timestamp
+from veza.realtime.protocol import json, timestamp
 from veza.realtime.sanctions import Sanctioned
 from veza.realtime.streams.batch import Appointed, Lifted, Sanction, StreamBatch
 from veza.realtime.streams.chat import RECENT, StreamMessage
@@ -20,8 +20,9 @@ from veza.storage.database import Connection, sql
 from veza.storage.notifications import NotificationKind
 
 # A gateway that missed more is told the oldest of it, and how much is left out: what a socket can take at once.
+# All streams of a round share both.
 SINCE_MESSAGES = 1000
-SINCE_BYTES = 512 * 1024
+SINCE_BYTES = 256 * 1024
 
 
 def _partition(stream_id: UUID) -> int:
@@ -306,12 +307,14 @@ async def _since(
         return {}
     found: dict[UUID, list[StreamMessage]] = {stream_id: [] for stream_id in wanted}
     ends = {stream_id: head for stream_id, (_, head) in wanted.items()}
-    room = dict.fromkeys(wanted, SINCE_BYTES)
+    room = dict.fromkeys(wanted, SINCE_BYTES // len(wanted))
+    most = max(1, SINCE_MESSAGES // len(wanted))
     asked = [list(wanted), [told for told, _ in wanted.values()]]
-    for row in await connection.fetch(sql("load_since"), *asked, SINCE_MESSAGES + 1):
+    for row in await connection.fetch(sql("load_since"), *asked, most + 1):
         message = _message(*row.values())
-        room[message.stream_id] -= len(message.content.encode()) + 300
-        if len(found[message.stream_id]) == SINCE_MESSAGES or room[message.stream_id] < 0:
+        # As it is sent.
+        room[message.stream_id] -= len(json(message.content)) + 300
+        if len(found[message.stream_id]) == most or room[message.stream_id] < 0:
             ends[message.stream_id] = min(ends[message.stream_id], message.seq - 1)
         else:
             found[message.stream_id].append(message)

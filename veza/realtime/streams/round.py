@@ -116,8 +116,11 @@ class StreamRound:
 
     def _followed(self, stream: LiveStream, command: s.FollowStream) -> s.StreamFollowed:
         first = stream.chat.recent_from
-        older, older_to = self.supplies.since.get(stream.id, ([], 0))
-        told = first if command.told is None else command.told
+        told, older, older_to = first, list[StreamMessage](), 0
+        if command.told is not None:
+            told = command.told
+            older, older_to = self.supplies.since.get(stream.id, (older, 0))
+        removed = {message_id for stream_id, message_id in self.batch.removed if stream_id == stream.id}
         return s.StreamFollowed(
             command.ref,
             stream.id,
@@ -127,7 +130,7 @@ class StreamRound:
             _numbered(stream.chat.recent),
             command.epoch,
             first,
-            _numbered(message for message in older if told < message.seq < first),
+            _numbered(each for each in older if told < each.seq < first and each.id not in removed),
             older_to,
         )
 
